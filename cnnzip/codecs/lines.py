@@ -1,0 +1,281 @@
+"""Codecs that cut a matrix into lines and streams (LIN), and the products they share (MAT)."""
+
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzip.codecs import threads
+from cnnzip.codecs.base import Codec
+from cnnzip.codecs.source import MatrixShape
+from cnnzip.entropy.varints import Cursor
+from cnnzip.errors import ArgumentError, CorruptError
+
+PANEL = 16  # columns that a product with a matrix takes at a time
+Vector = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How a matrix is cut into lines, and lines into streams (LIN-2 to LIN-4)."""
+
+    shape: MatrixShape
+    axis: int
+    per_stream: int
+
+    def __post_init__(self) -> None:
+        if self.axis not in (0, 1):
+            raise CorruptError("LIN-2", "axis", f"{self.axis}, neither 0 nor 1")
+        if not 1 <= self.per_stream <= max(self.n_lines, 1):
+            raise CorruptError("LIN-3", "lines per stream", f"{self.per_stream} of {self.n_lines}")
+        if self.per_stream * self.width >= 1 << 31:
+            raise CorruptError(
+                "LIN-4", "lines per stream", f"{self.per_stream} x {self.width} weights, below 2^31"
+            )
+
+    @property
+    def n_lines(self) -> int:
+        """Rows for axis 0, columns for axis 1."""
+        return self.shape.n_columns if self.axis else self.shape.n_rows
+
+    @property
+    def width(self) -> int:
+        """Weights of a line."""
+        return self.shape.n_rows if self.axis else self.shape.n_columns
+
+    @property
+    def n_streams(self) -> int:
+        """Streams, the last of which may have fewer lines."""
+        return -(-self.n_lines // self.per_stream)
+
+    def ends(self) -> NDArray[np.int64]:
+        """Lines up to the end of each stream; int64 (n_streams,)."""
+        ends = np.arange(1, self.n_streams + 1, dtype=np.int64) * self.per_stream
+        return np.minimum(ends, self.n_lines)
+
+
+class Block(NamedTuple):
+    """Consecutive streams that are decoded together."""
+
+    first: int
+    stop: int
+
+
+class Entries(NamedTuple):
+    """Entries of a block, in the form that `cnnzip_native.entries` reads."""
+
+    positions: NDArray[np.uint32]
+    symbols: NDArray[np.uint16]
+    begins: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    first_line: int
+    lines_per_stream: int
+    width: int
+
+
+class _Scratch(threading.local):
+    """Buffers for one block's entries, one set a thread, kept for the next block."""
+
+    def __init__(self) -> None:
+        self.positions = np.empty(0, np.uint32)
+        self.symbols = np.empty(0, np.uint16)
+
+    def buffers(self, capacity: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        if capacity > MOST_KEPT:
+            return np.empty(capacity, np.uint32), np.empty(capacity, np.uint16)
+        if self.positions.size < capacity:
+            self.positions = np.empty(capacity, np.uint32)
+            self.symbols = np.empty(capacity, np.uint16)
+        return self.positions[:capacity], self.symbols[:capacity]
+
+
+MOST_KEPT = 1 << 20  # entries of scratch kept per thread; 6 bytes each
+scratch = _Scratch()
+
+
+def parse_stream_starts(cursor: Cursor, n_streams: int, section: memoryview) -> NDArray[np.int64]:
+    """Read the streams' lengths and check that they fill `section` (LIN-5)."""
+    lengths = np.array(cursor.varints(n_streams), np.int64)
+    starts = np.zeros(n_streams + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    if int(starts[-1]) != len(section) or bool(np.any(np.diff(starts) < 0)):
+        raise CorruptError(
+            "LIN-5", "stream lengths", f"{int(starts[-1])} bytes of a section of {len(section)}"
+        )
+    return starts
+
+
+class LineCodec(Codec):
+    """A codec whose streams decode to entries; decoding and products need no more."""
+
+    multiplies = True
+
+    lines: Lines
+    #: Codebook, by symbol.
+    patterns: NDArray[np.unsignedinteger]
+
+    @abstractmethod
+    def blocks(self) -> Sequence[Block]:
+        """Streams cut into blocks that fit the cache: what one thread decodes at a time."""
+
+    @abstractmethod
+    def decode_block(self, block: Block) -> Entries:
+        """Decode a block to its entries, in this thread's scratch (valid until its next call).
+
+        Raises CorruptError; what it returns has been checked.
+        """
+
+    def blocks_of_lines(self, first: int, stop: int) -> Iterator[Block]:
+        """The blocks that hold the lines from `first` on, up to `stop`."""
+        for block in self.blocks():
+            if block.first * self.lines.per_stream < stop and (
+                block.stop * self.lines.per_stream > first
+            ):
+                yield block
+
+    # Decoding
+
+    def decode_into(self, out: NDArray[np.uint8]) -> None:
+        """Write every entry into zeros (DTY-2, LIN-1)."""
+        from cnnzip_native.entries import write_entries
+
+        plain = out.view(self.shape.dtype.pattern)
+        plain.fill(0)
+        steps = (1, self.shape.n_columns) if self.lines.axis else (self.shape.n_columns, 1)
+
+        def write(block: Block) -> None:
+            write_entries(*self.decode_block(block), self.patterns, *steps, plain)
+
+        threads.run(write, self.blocks())
+
+    def decode_rows(self, first: int, stop: int) -> NDArray[np.uint8]:
+        """The bytes of rows `first` to `stop` alone, from the streams that hold them."""
+        from cnnzip_native.entries import write_entries
+
+        row_bytes = self.shape.n_columns * self.shape.dtype.itemsize
+        if self.lines.axis:
+            return self.decode()[first * row_bytes : stop * row_bytes]
+        parts = []
+        for block in self.blocks_of_lines(first, stop):
+            at = block.first * self.lines.per_stream
+            end = min(block.stop * self.lines.per_stream, self.lines.n_lines)
+            part = np.zeros((end - at) * self.shape.n_columns, self.shape.dtype.pattern)
+            entries = self.decode_block(block)._replace(first_line=0)
+            write_entries(*entries, self.patterns, self.shape.n_columns, 1, part)
+            rows = part.view(np.uint8)
+            parts.append(rows[max(first - at, 0) * row_bytes : (min(stop, end) - at) * row_bytes])
+        return np.concatenate(parts) if parts else np.empty(0, np.uint8)
+
+    def validate(self) -> None:
+        """Decode all streams, keep nothing."""
+
+        def check(block: Block) -> None:
+            self.decode_block(block)
+
+        threads.run(check, self.blocks())
+
+    def value_counts(self) -> NDArray[np.int64]:
+        """Number of entries of each symbol; int64 (n_values,)."""
+        counts = np.zeros(self.patterns.size, np.int64)
+        for block in self.blocks():
+            e = self.decode_block(block)
+            for begin, n in zip(e.begins, e.counts, strict=True):
+                counts += np.bincount(e.symbols[begin : begin + n], minlength=counts.size)
+        return counts
+
+    def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
+        """Row, column and symbol of every entry, in scan order."""
+        rows, columns, symbols = [], [], []
+        for block in self.blocks():
+            e = self.decode_block(block)
+            for s in range(e.begins.size):
+                run = slice(int(e.begins[s]), int(e.begins[s] + e.counts[s]))
+                line, place = np.divmod(e.positions[run].astype(np.int64), max(e.width, 1))
+                line += e.first_line + s * e.lines_per_stream
+                rows.append(place if self.lines.axis else line)
+                columns.append(line if self.lines.axis else place)
+                symbols.append(e.symbols[run].copy())
+        if not symbols:
+            nothing = np.empty(0, np.int64)
+            return nothing, nothing, np.empty(0, np.uint16)
+        return np.concatenate(rows), np.concatenate(columns), np.concatenate(symbols)
+
+    # Products
+
+    @cached_property
+    def _values(self) -> dict[str, Vector]:
+        return {}
+
+    def values(self, dtype: np.dtype[np.floating]) -> Vector:
+        """The codebook in the type of the arithmetic (MAT-2)."""
+        if dtype.name not in self._values:
+            plain = self.patterns.view(self.shape.dtype.numpy)
+            self._values[dtype.name] = plain.astype(dtype)
+        return self._values[dtype.name]
+
+    def multiply(self, x: Vector, transpose: bool = False) -> Vector:
+        """``W @ x``, or ``W.T @ x``, for a vector or a matrix of columns.
+
+        Parameters
+        ----------
+        x : float32 or float64 (n,) or (n, n_columns), C-contiguous
+
+        Returns
+        -------
+        y : as x (m,) or (m, n_columns)
+
+        Source: MAT-1 to MAT-5.
+        """
+        n, m = self.shape.n_columns, self.shape.n_rows
+        if transpose:
+            n, m = m, n
+        if x.ndim not in (1, 2) or x.shape[0] != n:
+            raise ArgumentError(
+                f"x has shape {x.shape}; a product with this {'transposed ' * transpose}weight of "
+                f"shape {self.shape.dims} takes ({n},) or ({n}, columns)"
+            )
+        if x.ndim == 1:
+            return self._multiply_vector(x, m, gather=transpose == bool(self.lines.axis))
+        panels = np.zeros((-(-x.shape[1] // PANEL), n, PANEL), x.dtype)
+        for p, panel in enumerate(panels):
+            columns = x[:, p * PANEL : (p + 1) * PANEL]
+            panel[:, : columns.shape[1]] = columns
+        product = self.multiply_panels(panels, transpose)
+        return np.ascontiguousarray(product.transpose(1, 0, 2).reshape(m, -1)[:, : x.shape[1]])
+
+    def _multiply_vector(self, x: Vector, m: int, gather: bool) -> Vector:
+        from cnnzip_native.entries import gather_vector, scatter_vector
+
+        values = self.values(x.dtype)
+        y = np.zeros(m, x.dtype)
+        self._product(gather_vector if gather else scatter_vector, values, x, y, gather)
+        return y
+
+    def multiply_panels(self, x: Vector, transpose: bool = False) -> Vector:
+        """`multiply` on columns already cut into panels: (n_panels, n, 16) to (n_panels, m, 16)."""
+        from cnnzip_native.entries import gather_panels, scatter_panels
+
+        m = self.shape.n_columns if transpose else self.shape.n_rows
+        y = np.zeros((x.shape[0], m, PANEL), x.dtype)
+        gather = transpose == bool(self.lines.axis)
+        self._product(
+            gather_panels if gather else scatter_panels, self.values(x.dtype), x, y, gather
+        )
+        return y
+
+    def _product(
+        self, kernel: Callable[..., None], values: Vector, x: Vector, y: Vector, gather: bool
+    ) -> None:
+        def add(block: Block) -> None:
+            kernel(*self.decode_block(block), values, x, y)
+
+        if gather:
+            threads.run(add, self.blocks())  # each block has its own lines of y
+        else:
+            for block in self.blocks():  # MAT-4, MAT-5: in the order of lines
+                add(block)

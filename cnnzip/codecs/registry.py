@@ -1,0 +1,10 @@
+"""Codec ids to classes: one literal dictionary, so that no name in a file becomes an import."""
+
+from cnnzip.codecs.base import Codec
+from cnnzip.codecs.ham import Ham
+from cnnzip.codecs.index_map import IndexMap
+from cnnzip.codecs.raw import Raw
+from cnnzip.codecs.sham import Sham
+
+#: In the order in which `choose` prefers them at equal size.
+CODECS: dict[int, type[Codec]] = {3: Ham, 4: Sham, 2: IndexMap, 1: Raw}

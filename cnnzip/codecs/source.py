@@ -1,0 +1,117 @@
+"""The encoder's view of a tensor: its patterns, and its distinct ones where they are few."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzip.codecs.codebook import MAX_VALUES
+from cnnzip.dtypes import DType
+
+Patterns = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class MatrixShape:
+    """A tensor's shape and type, and its view as a matrix (LIN-1)."""
+
+    dtype: DType
+    dims: tuple[int, ...]
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights."""
+        n = 1
+        for dim in self.dims:
+            n *= dim
+        return n
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the plain tensor."""
+        return self.n_weights * self.dtype.itemsize
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the matrix view."""
+        return (self.dims[0] if self.dims else 1) if self.n_weights else 0
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the matrix view."""
+        return self.n_weights // self.n_rows if self.n_rows else 0
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Distinct patterns of a tensor, numbered by increasing pattern.
+
+    Attributes
+    ----------
+    patterns : unsigned (n_values,), increasing
+    counts : int64 (n_values,)
+    symbols : uint16 (n_weights,)
+        The number of each weight's pattern, in C order.
+    """
+
+    patterns: Patterns
+    counts: NDArray[np.int64]
+    symbols: NDArray[np.uint16]
+
+    @property
+    def zero_symbol(self) -> int:
+        """Symbol of pattern 0, or -1 where it does not occur."""
+        return 0 if self.patterns.size and int(self.patterns[0]) == 0 else -1
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor to encode.
+
+    Attributes
+    ----------
+    shape : MatrixShape
+    data : uint8 (n_bytes,)
+        Its bytes in C order, little-endian, contiguous.
+    """
+
+    shape: MatrixShape
+    data: NDArray[np.uint8]
+
+    @property
+    def patterns(self) -> Patterns:
+        """The weights as unsigned integers; types of at most 8 bytes only."""
+        return self.data.view(self.shape.dtype.pattern)
+
+    @cached_property
+    def distinct(self) -> Distinct | None:
+        """Distinct patterns, or None where there are more than a codebook holds (BOK-1)."""
+        itemsize = self.shape.dtype.itemsize
+        if itemsize > 8:
+            return None
+        patterns = self.patterns
+        if itemsize <= 2:
+            per_pattern = np.bincount(patterns, minlength=1)
+            found = np.flatnonzero(per_pattern)
+            number = np.zeros(per_pattern.size, np.uint16)
+            number[found] = np.arange(found.size)
+            return Distinct(found.astype(patterns.dtype), per_pattern[found], number[patterns])
+        return _hashed(patterns)
+
+
+def _hashed(patterns: Patterns) -> Distinct | None:
+    from cnnzip_native.patterns import find_distinct
+
+    limit = min(patterns.size, MAX_VALUES)
+    slots = np.full(1 << (2 * limit + 1).bit_length(), -1, np.int32)
+    found = np.empty(limit, patterns.dtype)
+    counts = np.zeros(limit, np.int64)
+    symbols = np.empty(patterns.size, np.uint16)
+    n_distinct = find_distinct(patterns, slots, limit, found, counts, symbols)
+    if n_distinct < 0:
+        return None
+    order = np.argsort(found[:n_distinct])
+    number = np.empty(n_distinct, np.uint16)
+    number[order] = np.arange(n_distinct)
+    return Distinct(found[order], counts[order], number[symbols])

@@ -1,0 +1,1 @@
+"""Symbols to words and back: numbers, canonical codes."""

@@ -1,0 +1,196 @@
+"""Sizes, tensor by tensor, beside their entropy and other formats."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cnnzip.codecs.base import Codec
+from cnnzip.codecs.lines import LineCodec
+from cnnzip.codecs.source import MatrixShape, Source
+
+UNSHRUNK = (
+    "{share:.0%} of the weights' bytes stand in tensors that are neither sparse nor shared ({names}):"
+    " a lossless code saves little on them. Prune them (set weights to 0) or quantize them (let"
+    " weights share a few values), then compress again."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor.
+
+    Attributes
+    ----------
+    name, shape, dtype, codec
+    n_weights : int
+    n_entries : int
+        Weights whose pattern is not zero.
+    k : int
+        Distinct values among the entries.
+    h0_bits : float
+        Order-0 entropy, zero as a symbol; bits per weight.
+    bits_per_weight : float
+        Of the whole frame.
+    nbytes : int
+        Of the whole frame.
+    dense_bytes : int
+        Of the plain tensor.
+    csr_bytes : int
+        Of CSR with int32 indices and the plain type's values.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    codec: str
+    n_weights: int
+    n_entries: int
+    k: int
+    h0_bits: float
+    bits_per_weight: float
+    nbytes: int
+    dense_bytes: int
+    csr_bytes: int
+
+    @classmethod
+    def of_codec(cls, name: str, coded: Codec, nbytes: int) -> "Row":
+        """Count the values of a coded tensor; it is decoded, block by block where it can be."""
+        shape = coded.shape
+        if isinstance(coded, LineCodec):
+            per_value = coded.value_counts()
+        else:
+            per_value = _entry_counts(shape, coded)
+        return cls.of_counts(name, shape, coded.name, per_value, nbytes)
+
+    @classmethod
+    def of_counts(
+        cls,
+        name: str,
+        shape: MatrixShape,
+        codec: str,
+        entry_counts: "np.ndarray[Any, Any]",
+        nbytes: int,
+    ) -> "Row":
+        """The row of a tensor whose entries have these counts."""
+        from cnnzip.bounds import entropy
+
+        n_entries = int(entry_counts.sum())
+        counts = np.append(entry_counts, shape.n_weights - n_entries)
+        n_weights = shape.n_weights
+        return cls(
+            name=name,
+            shape=shape.dims,
+            dtype=shape.dtype.name,
+            codec=codec,
+            n_weights=n_weights,
+            n_entries=n_entries,
+            k=int(np.count_nonzero(entry_counts)),
+            h0_bits=entropy(counts),
+            bits_per_weight=8 * nbytes / max(n_weights, 1),
+            nbytes=nbytes,
+            dense_bytes=shape.n_bytes,
+            csr_bytes=n_entries * (4 + shape.dtype.itemsize) + 4 * (shape.n_rows + 1),
+        )
+
+
+def _entry_counts(shape: MatrixShape, coded: Codec) -> "np.ndarray[Any, Any]":
+    data = coded.decode()
+    distinct = Source(shape, data).distinct
+    if distinct is not None:
+        return distinct.counts[1:] if distinct.zero_symbol == 0 else distinct.counts
+    plain = data.view(
+        np.dtype((np.void, shape.dtype.itemsize))
+        if shape.dtype.itemsize > 8
+        else shape.dtype.pattern
+    )
+    patterns, counts = np.unique(plain, return_counts=True)
+    is_zero = patterns.view(np.uint8).reshape(patterns.size, -1).max(axis=1) == 0
+    return counts[~is_zero]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sizes of a model or a file.
+
+    Attributes
+    ----------
+    rows : sequence of Row
+        One a tensor, in the order of the model.
+    file_bytes : int or None
+        Of the whole file, where there is one.
+    notes : list of str
+        What a user should know: weights that did not shrink and why, zeros that lost their sign.
+    """
+
+    rows: Sequence[Row]
+    file_bytes: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of the plain tensors."""
+        return sum(row.dense_bytes for row in self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file, or of the frames where there is none."""
+        return self.file_bytes if self.file_bytes is not None else sum(r.nbytes for r in self.rows)
+
+    def advice(self) -> list[str]:
+        """The notes, and why the model did not shrink where it did not."""
+        # Worth a word: what takes over 6 bits of 8 and is not small.
+        poor = [
+            r for r in self.rows if r.codec == "raw" and r.nbytes > 0.75 * max(r.dense_bytes, 4096)
+        ]
+        share = sum(r.dense_bytes for r in poor) / max(self.dense_bytes, 1)
+        if share < 0.25:
+            return self.notes
+        names = ", ".join(r.name for r in poor[:3]) + (", ..." if len(poor) > 3 else "")
+        return [*self.notes, UNSHRUNK.format(share=share, names=names)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "file_bytes": self.file_bytes,
+            "nbytes": self.nbytes,
+            "dense_bytes": self.dense_bytes,
+            "notes": self.advice(),
+        }
+
+    def __str__(self) -> str:
+        from tabulate import tabulate
+
+        table = [
+            (
+                row.name,
+                "x".join(map(str, row.shape)) or "scalar",
+                row.dtype,
+                f"{row.n_entries:,}",
+                f"{row.k:,}",
+                f"{row.h0_bits:.3f}",
+                f"{row.bits_per_weight:.3f}",
+                row.codec,
+                f"{row.nbytes:,}",
+                f"{row.dense_bytes / max(row.nbytes, 1):.1f}x",
+                f"{row.csr_bytes / max(row.nbytes, 1):.1f}x",
+            )
+            for row in self.rows
+        ]
+        headers = ["tensor", "shape", "dtype", "entries", "k", "H0", "bits/w", "codec", "bytes"]
+        text = (
+            tabulate(
+                table,
+                [*headers, "vs plain", "vs CSR"],
+                disable_numparse=True,
+                colalign=("left",) * 3 + ("right",) * 4 + ("left",) + ("right",) * 3,
+            )
+            if table
+            else "no tensors"
+        )
+        times = self.dense_bytes / max(self.nbytes, 1)
+        what = "file" if self.file_bytes is not None else "frames"
+        total = f"{what}: {self.nbytes:,} bytes, {times:.1f}x smaller than {self.dense_bytes:,}"
+        return "\n".join([text, total, *(f"note: {note}" for note in self.advice())])

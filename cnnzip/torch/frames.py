@@ -1,0 +1,104 @@
+"""Frames as torch tensors: how they are made, parsed once, and decoded."""
+
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnzip.container.limits import Limits
+from cnnzip.errors import ArgumentError
+from cnnzip.tensor import CodedTensor
+
+#: A layer compares a frame's shape with its own before anything is decoded, so these are no bounds.
+UNLIMITED = Limits(1 << 62, float("inf"))
+LONGEST_HEADER = 512  # bytes; FRM-2 to FRM-4 allow less
+
+
+class _Known(NamedTuple):
+    """A parsed frame, as long as the tensor lives and its bytes stay."""
+
+    ref: "weakref.ref[Tensor]"
+    data_ptr: int
+    stamp: int | bytes
+    coded: CodedTensor
+
+
+#: By `id` of the tensor. The parsed form views a detached twin of the tensor, which does not keep it
+#: alive; so entries go when their tensor goes.
+_known: dict[int, _Known] = {}
+
+
+def parse(frame: Tensor) -> CodedTensor:
+    """The coded tensor that a frame holds; a second call with the same tensor costs next to nothing.
+
+    A frame on a device is copied to the host, once. One that was moved or written to is parsed anew.
+
+    Parameters
+    ----------
+    frame : uint8 (n_bytes,)
+
+    Raises
+    ------
+    FormatError
+        The bytes are no frame, or damaged. Checksums and description are checked, nothing is decoded.
+    """
+    key = id(frame)
+    known = _known.get(key)
+    stamp = _stamp(frame)
+    if (
+        known is not None
+        and known.ref() is frame
+        and known.data_ptr == frame.data_ptr()
+        and known.stamp == stamp
+    ):
+        return known.coded
+    if frame.dtype != torch.uint8 or frame.ndim != 1:
+        raise ArgumentError(
+            f"a frame is a uint8 tensor of one dimension, this is {frame.dtype} {tuple(frame.shape)}"
+        )
+    array = frame.detach().cpu().contiguous().numpy()
+    array.flags.writeable = False  # the form in which mapped files reach the kernels, too
+    coded = CodedTensor.from_frame(array.data, UNLIMITED)
+    ref = weakref.ref(frame, lambda ref: _forget(key, ref))
+    _known[key] = _Known(ref, frame.data_ptr(), stamp, coded)
+    return coded
+
+
+def _stamp(frame: Tensor) -> int | bytes:
+    """What changes when the bytes change: torch's count of writes, or the header with its checksums."""
+    if frame.is_inference():
+        return frame[:LONGEST_HEADER].cpu().numpy().tobytes()
+    return frame._version
+
+
+def _forget(key: int, ref: "weakref.ref[Tensor]") -> None:
+    known = _known.get(key)
+    if known is not None and known.ref is ref:
+        del _known[key]
+
+
+def frame_of(coded: CodedTensor, device: torch.device | str = "cpu") -> Tensor:
+    """Write a coded tensor's frame, without a name, as a tensor; uint8 (n_bytes,)."""
+    data = coded.to_frame()
+    with torch.inference_mode(False):
+        frame = torch.empty(len(data), dtype=torch.uint8)
+        frame.numpy()[:] = np.frombuffer(data, np.uint8)
+        return frame.to(device)
+
+
+def dtype_of(coded: CodedTensor) -> torch.dtype:
+    """Torch's type of the weights."""
+    dtype = getattr(torch, coded.dtype, None)
+    if not isinstance(dtype, torch.dtype) or coded.dtype in ("int4", "uint4"):
+        raise ArgumentError(f"torch has no tensors of dtype {coded.dtype}")
+    return dtype
+
+
+def dense_of(coded: CodedTensor) -> Tensor:
+    """The plain tensor, every weight equal."""
+    plain = torch.empty(coded.shape, dtype=dtype_of(coded))
+    if plain.numel():
+        coded.coded.decode_into(plain.reshape(-1).view(torch.uint8).numpy())
+    return plain

@@ -1,0 +1,8 @@
+"""Status codes returned by every kernel that reads untrusted data."""
+
+OK = 0
+SYMBOL_PAST_END = 1  # an index or symbol outside its codebook
+PLACE_PAST_END = 2  # a place outside its line
+PLACE_NOT_INCREASING = 3  # places of a line that do not increase
+STREAM_LENGTH = 4  # a stream that ends before or after its last codeword
+STREAM_PADDING = 5  # a padding bit that is set

@@ -1,0 +1,1 @@
+"""The format: normative pages, a reader in plain Python, and test vectors."""
