@@ -13,14 +13,14 @@ from cnnzip.arrays import is_torch
 from cnnzip.codecs.choose import encode_source
 from cnnzip.codecs.names import CODEC_NAMES, PACK_ID
 from cnnzip.codecs.raw import Raw
-from cnnzip.codecs.source import MatrixShape
+from cnnzip.codecs.source import MatrixShape, source_of
 from cnnzip.container.envelope import envelope_of
 from cnnzip.container.limits import DEFAULT_LIMITS, Limits
 from cnnzip.container.reader import CodedFile
 from cnnzip.container.writer import write_file
 from cnnzip.errors import ArgumentError, CorruptError
 from cnnzip.sizes import Report, Row
-from cnnzip.tensor import CodedTensor, source_of
+from cnnzip.tensor import CodedTensor
 
 NO_LIMITS = Limits(1 << 62, float("inf"))  # for bytes that this process has just made
 Path = str | os.PathLike[str]
@@ -76,7 +76,7 @@ class _Job:
         frame = coded.to_frame(self.name)
         if self._verify:
             again = CodedTensor.from_frame(frame, NO_LIMITS).coded.decode()
-            if not np.array_equal(again, plain):
+            if plain is None or not np.array_equal(again, plain):
                 raise CorruptError("FRM-5", f"tensor {self.name!r}", "does not decode to itself")
         self.row = coded.report(self.name)
         return frame
@@ -184,9 +184,8 @@ def named_tensors(obj: Any) -> tuple[dict[str, Any], dict[str, str], list[str]]:
             f"a {type(obj).__name__} cannot be saved; give a model, or a mapping from names to tensors"
         )
     for name, value in obj.items():
-        if not isinstance(name, str) or not isinstance(
-            value, CodedTensor | np.ndarray | np.generic
-        ):
+        is_tensor = isinstance(value, CodedTensor) or hasattr(value, "__array__")
+        if not (isinstance(name, str) and is_tensor):
             raise ArgumentError(
                 f"{name!r} is a {type(value).__name__}; a state dict maps names to arrays: leave it out"
             )

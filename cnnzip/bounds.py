@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzip.arrays import to_numpy
 from cnnzip.codecs.codebook import MAX_VALUES
 from cnnzip.codecs.ham import STREAM_WEIGHTS
 from cnnzip.codecs.index_map import index_width
 from cnnzip.codecs.names import CODEC_NAMES
 from cnnzip.codecs.sham import STREAM_ENTRIES, length_bytes, place_bytes
-from cnnzip.codecs.source import MatrixShape, Source
+from cnnzip.codecs.source import MatrixShape, Source, source_of
 from cnnzip.container.frame import Header, frame_bytes
-from cnnzip.dtypes import dtype_by_name
 from cnnzip.entropy.canonical import MAX_LENGTH, optimal_lengths
 from cnnzip.entropy.varints import encode_varint
 from cnnzip.errors import ArgumentError
@@ -78,7 +76,7 @@ class Matrix:
         >>> matrix.n, matrix.m, matrix.counts, matrix.entry_counts
         (3, 2, array([3, 2, 1]), array([2, 1]))
         """
-        return cls.of_source(_source(array, signed_zeros))
+        return cls.of_source(source_of(array, signed_zeros)[0])
 
     @classmethod
     def of_source(cls, source: Source) -> "Matrix":
@@ -87,7 +85,7 @@ class Matrix:
         if distinct is not None:
             return cls(source.shape, distinct.counts, distinct.zero_symbol)
         itemsize = source.shape.dtype.itemsize
-        wide = source.data.view(np.void(itemsize).dtype if itemsize > 8 else f"<u{itemsize}")
+        wide = source.data.view(np.dtype((np.void, itemsize)) if itemsize > 8 else f"<u{itemsize}")
         patterns, counts = np.unique(wide, return_counts=True)
         is_zero = np.flatnonzero(~patterns.view(np.uint8).reshape(-1, itemsize).any(axis=1))
         return cls(source.shape, counts, int(is_zero[0]) if is_zero.size else -1)
@@ -135,21 +133,6 @@ class Matrix:
     def per_weight(self, n_bits: float) -> float:
         """Bits per weight; 0 weights count as one."""
         return n_bits / max(self.size, 1)
-
-
-def _source(array: Any, signed_zeros: str) -> Source:
-    plain, _ = to_numpy(array)
-    if plain.dtype.byteorder == ">":
-        plain = plain.astype(plain.dtype.newbyteorder("<"))
-    shape = MatrixShape(dtype_by_name(plain.dtype.name), plain.shape)
-    data = np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
-    negative = shape.dtype.negative_zero
-    if signed_zeros not in ("drop", "keep"):
-        raise ArgumentError(f"signed_zeros={signed_zeros!r}, neither 'drop' nor 'keep'")
-    if signed_zeros == "drop" and negative is not None:
-        patterns = data.view(shape.dtype.pattern)
-        data = np.where(patterns == negative, patterns.dtype.type(0), patterns).view(np.uint8)
-    return Source(shape, data)
 
 
 # psi: what the papers charge
@@ -357,9 +340,8 @@ def _streams_bound(counts: Counts, n_streams: int) -> int:
 
 
 def _raw_bound(matrix: Matrix) -> tuple[int, ...]:
-    # A plane is stored behind a zero byte, or shorter by a byte or more behind its length.
-    length = max(1, _varint_bytes(max(matrix.size - 1, 0)) - 1)
-    return (matrix.b // 8 * (matrix.size + length),)
+    # A plane is stored behind a zero byte; the encoder takes zstd only where that is shorter.
+    return (matrix.b // 8 * (matrix.size + 1),)
 
 
 def _index_map_bound(matrix: Matrix) -> tuple[int, ...]:
@@ -518,12 +500,12 @@ def of(array: Any, signed_zeros: str = "drop", t: int | None = None) -> Bounds:
 
     >>> figures = of(np.eye(64, dtype=np.float32))
     >>> figures.k, round(figures.h0, 4), figures.frames["sham"]
-    (1, 0.1161, FrameSize(nbytes=192, bound=192))
+    (1, 0.1161, FrameSize(nbytes=184, bound=184))
     """
     from cnnzip.codecs.choose import encode_source
     from cnnzip.tensor import CodedTensor
 
-    source = _source(array, signed_zeros)
+    source = source_of(array, signed_zeros)[0]
     matrix = Matrix.of_source(source)
     frames = {}
     for codec in CODECS:

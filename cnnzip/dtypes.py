@@ -24,7 +24,8 @@ class DType:
         except TypeError:
             import ml_dtypes
 
-            return np.dtype(getattr(ml_dtypes, self.name))
+            dtype: np.dtype[np.generic] = np.dtype(getattr(ml_dtypes, self.name))
+            return dtype
 
     @property
     def pattern(self) -> np.dtype[np.unsignedinteger]:

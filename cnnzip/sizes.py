@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cnnzip.bounds import Matrix, entropy
 from cnnzip.codecs.base import Codec
 from cnnzip.codecs.lines import LineCodec
 from cnnzip.codecs.source import MatrixShape, Source
@@ -15,6 +17,13 @@ UNSHRUNK = (
     " a lossless code saves little on them. Prune them (set weights to 0) or quantize them (let"
     " weights share a few values), then compress again."
 )
+
+
+def total_line(n_bytes: int, dense_bytes: int) -> str:
+    """Say how much smaller a file is than its plain tensors, or that it is not."""
+    times = dense_bytes / max(n_bytes, 1)
+    how = f"{times:.1f}x smaller than" if times >= 1 else "no smaller than"
+    return f"{n_bytes:,} bytes, {how} the plain {dense_bytes:,}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Row:
         if isinstance(coded, LineCodec):
             per_value = coded.value_counts()
         else:
-            per_value = _entry_counts(shape, coded)
+            per_value = Matrix.of_source(Source(shape, coded.decode())).entry_counts
         return cls.of_counts(name, shape, coded.name, per_value, nbytes)
 
     @classmethod
@@ -70,12 +79,10 @@ class Row:
         name: str,
         shape: MatrixShape,
         codec: str,
-        entry_counts: "np.ndarray[Any, Any]",
+        entry_counts: NDArray[np.int64],
         nbytes: int,
     ) -> "Row":
         """The row of a tensor whose entries have these counts."""
-        from cnnzip.bounds import entropy
-
         n_entries = int(entry_counts.sum())
         counts = np.append(entry_counts, shape.n_weights - n_entries)
         n_weights = shape.n_weights
@@ -93,21 +100,6 @@ class Row:
             dense_bytes=shape.n_bytes,
             csr_bytes=n_entries * (4 + shape.dtype.itemsize) + 4 * (shape.n_rows + 1),
         )
-
-
-def _entry_counts(shape: MatrixShape, coded: Codec) -> "np.ndarray[Any, Any]":
-    data = coded.decode()
-    distinct = Source(shape, data).distinct
-    if distinct is not None:
-        return distinct.counts[1:] if distinct.zero_symbol == 0 else distinct.counts
-    plain = data.view(
-        np.dtype((np.void, shape.dtype.itemsize))
-        if shape.dtype.itemsize > 8
-        else shape.dtype.pattern
-    )
-    patterns, counts = np.unique(plain, return_counts=True)
-    is_zero = patterns.view(np.uint8).reshape(patterns.size, -1).max(axis=1) == 0
-    return counts[~is_zero]
 
 
 @dataclass(frozen=True)
@@ -190,7 +182,6 @@ class Report:
             if table
             else "no tensors"
         )
-        times = self.dense_bytes / max(self.nbytes, 1)
         what = "file" if self.file_bytes is not None else "frames"
-        total = f"{what}: {self.nbytes:,} bytes, {times:.1f}x smaller than {self.dense_bytes:,}"
+        total = f"{what}: {total_line(self.nbytes, self.dense_bytes)}"
         return "\n".join([text, total, *(f"note: {note}" for note in self.advice())])

@@ -1,5 +1,6 @@
 """One tensor, coded: what `encode` gives and what a file holds."""
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -10,15 +11,12 @@ from cnnzip.arrays import Wrap, to_numpy
 from cnnzip.codecs.base import Codec
 from cnnzip.codecs.choose import encode_source
 from cnnzip.codecs.lines import LineCodec
-from cnnzip.codecs.source import MatrixShape, Source
+from cnnzip.codecs.source import source_of
 from cnnzip.container.frame import Header, codec_of, frame_bytes, parse_sections, write_frame
 from cnnzip.container.limits import DEFAULT_LIMITS, Limits
-from cnnzip.dtypes import dtype_by_name
 from cnnzip.entropy.varints import Bytes
 from cnnzip.errors import ArgumentError
 from cnnzip.sizes import Row
-
-SIGNED_ZEROS = ("drop", "keep")
 
 
 class CodedTensor:
@@ -174,12 +172,24 @@ class CodedTensor:
         if x.dtype == np.float64:
             arithmetic = x.dtype
         x = np.ascontiguousarray(x, arithmetic)
+        if not self.coded.shape.n_weights:
+            return self._multiply_nothing(x, wrap, transpose=transpose)
         if isinstance(self.coded, LineCodec):
             y = self.coded.multiply(x, transpose)
         else:
             matrix = (self.coded.shape.n_rows, self.coded.shape.n_columns)
             plain = self._array(self.coded.decode(), matrix).astype(arithmetic)
             y = (plain.T if transpose else plain) @ x  # RAW-2
+        return wrap(y) if wrap else y
+
+    def _multiply_nothing(self, x: NDArray[Any], wrap: Wrap | None, *, transpose: bool) -> Any:
+        """Sums of no terms; the format's view of such a tensor is 0 x 0 (LIN-1), a user's is not."""
+        n_in, n_out = math.prod(self.shape[1:]), self.shape[0]
+        if transpose:
+            n_in, n_out = n_out, n_in
+        if x.shape[0] != n_in:
+            raise ArgumentError(f"x has shape {x.shape}, {n_in} values are due")
+        y = np.zeros((n_out, *x.shape[1:]), x.dtype)
         return wrap(y) if wrap else y
 
 
@@ -204,23 +214,3 @@ def encode(array: Any, codec: str = "auto", signed_zeros: str = "drop") -> Coded
     """
     source, n_dropped, wrap = source_of(array, signed_zeros)
     return CodedTensor(encode_source(source, codec), n_dropped_zeros=n_dropped, wrap=wrap)
-
-
-def source_of(array: Any, signed_zeros: str = "drop") -> tuple[Source, int, Wrap | None]:
-    """What `encode` codes: the source, the number of -0.0 dropped, the caller's kind of array."""
-    if signed_zeros not in SIGNED_ZEROS:
-        raise ArgumentError(f"signed_zeros={signed_zeros!r}, not one of {SIGNED_ZEROS}")
-    plain, wrap = to_numpy(array)
-    if plain.dtype.byteorder == ">":
-        plain = plain.astype(plain.dtype.newbyteorder("<"))
-    shape = MatrixShape(dtype_by_name(plain.dtype.name), plain.shape)
-    data = np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
-    negative_zero = shape.dtype.negative_zero
-    n_dropped = 0
-    if signed_zeros == "drop" and negative_zero is not None:
-        patterns = data.view(shape.dtype.pattern)
-        negative = patterns == negative_zero
-        n_dropped = int(np.count_nonzero(negative))
-        if n_dropped:
-            data = np.where(negative, patterns.dtype.type(0), patterns).view(np.uint8)
-    return Source(shape, data), n_dropped, wrap

@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 from numba import config, njit
-from numba.core import types
+from numba.core import event, types
 from numba.extending import intrinsic
 
 
@@ -100,6 +100,25 @@ else:
             return context.get_dummy_value()
 
         return types.void(y, y_at, factor, x, x_at), codegen
+
+
+class _Announcer(event.Listener):
+    """Say once, on standard error, that a first use takes longer."""
+
+    said = False
+
+    def on_start(self, compiling):
+        """Hear of a compilation; kernels that come from the cache cause none."""
+        function = compiling.data["dispatcher"].py_func
+        if not self.said and function.__module__.startswith("cnnzip_native"):
+            self.said = True
+            print("cnnzip: compiling kernels (once) ...", file=sys.stderr, flush=True)
+
+    def on_end(self, compiling):
+        """Nothing: the next line of output says it."""
+
+
+event.register("numba:compile", _Announcer())
 
 
 def cache_folder() -> str | None:

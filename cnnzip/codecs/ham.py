@@ -94,7 +94,7 @@ class Ham(LineCodec):
     def parse(cls, shape: MatrixShape, sections: Sequence[memoryview]) -> Self:
         """Invert `sections` (HAM-1, HAM-2)."""
         check_section_count(cls, sections)
-        cursor = Cursor(sections[0], "description")
+        cursor = Cursor(sections[0], "description", "HAM-1")
         lines = Lines(shape, cursor.varint(), cursor.varint())
         coded = CodedValues.parse(cursor, shape.dtype)
         if bool(coded.patterns.size) != bool(shape.n_weights):

@@ -69,7 +69,7 @@ class IndexMap(LineCodec):
     def parse(cls, shape: MatrixShape, sections: Sequence[memoryview]) -> Self:
         """Invert `sections` (IMP-1 to IMP-3)."""
         check_section_count(cls, sections)
-        cursor = Cursor(sections[0], "description")
+        cursor = Cursor(sections[0], "description", "IMP-1")
         width = cursor.varint()
         if width not in WIDTHS:
             raise CorruptError("IMP-2", "width", f"{width} bits, not one of {WIDTHS}")

@@ -246,7 +246,9 @@ class LineCodec(Codec):
             columns = x[:, p * PANEL : (p + 1) * PANEL]
             panel[:, : columns.shape[1]] = columns
         product = self.multiply_panels(panels, transpose)
-        return np.ascontiguousarray(product.transpose(1, 0, 2).reshape(m, -1)[:, : x.shape[1]])
+        return np.ascontiguousarray(
+            product.transpose(1, 0, 2).reshape(m, len(panels) * PANEL)[:, : x.shape[1]]
+        )
 
     def _multiply_vector(self, x: Vector, m: int, gather: bool) -> Vector:
         from cnnzip_native.entries import gather_vector, scatter_vector

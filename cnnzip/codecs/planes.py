@@ -49,15 +49,18 @@ def encode_planes(tensors: Tensors) -> bytes:
     lengths, bodies = b"", []
     for p in range(max((itemsize for _, itemsize in tensors), default=0)):
         plane = np.concatenate([data[p::itemsize] for data, itemsize in tensors if itemsize > p])
-        coded = compress(plane.data)
-        lengths += encode_varint(len(coded) if coded else 0)
-        bodies.append(coded or plane.tobytes())
+        coded = compress(plane.data) or b""
+        length = encode_varint(len(coded))
+        if not coded or len(length) + len(coded) > plane.size:
+            length, coded = encode_varint(0), plane.tobytes()
+        lengths += length
+        bodies.append(coded)
     return lengths + b"".join(bodies)
 
 
 def decode_planes(section: memoryview, tensors: Tensors) -> None:
     """Invert `encode_planes` into the arrays of `tensors`, whose lengths say what is due."""
-    cursor = Cursor(section, "planes")
+    cursor = Cursor(section, "planes", "PLN-2")
     stored = cursor.varints(max((itemsize for _, itemsize in tensors), default=0))
     for p, n_stored in enumerate(stored):
         sharers = [(data, itemsize) for data, itemsize in tensors if itemsize > p]
@@ -86,7 +89,7 @@ def encode_blob(data: bytes, plainly: bool = False) -> bytes:
 
 def decode_blob(section: memoryview, where: str) -> bytes:
     """Invert `encode_blob` (PLN-5)."""
-    cursor = Cursor(section, where)
+    cursor = Cursor(section, where, "PLN-5")
     n_bytes = cursor.varint()
     body = cursor.take(cursor.left)
     if n_bytes > min(MAX_BLOB_BYTES, 64 * len(body) + 4096):

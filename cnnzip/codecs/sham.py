@@ -153,7 +153,7 @@ class Sham(LineCodec):
     def parse(cls, shape: MatrixShape, sections: Sequence[memoryview]) -> Self:
         """Invert `sections` (SHM-1 to SHM-4, SHM-6)."""
         check_section_count(cls, sections)
-        cursor = Cursor(sections[0], "description")
+        cursor = Cursor(sections[0], "description", "SHM-1")
         lines = Lines(shape, cursor.varint(), cursor.varint())
         n_entries = cursor.varint()
         coded = CodedValues.parse(cursor, shape.dtype)

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzip.arrays import Wrap, to_numpy
 from cnnzip.codecs.codebook import MAX_VALUES
-from cnnzip.dtypes import DType
+from cnnzip.dtypes import DType, dtype_by_name
+from cnnzip.errors import ArgumentError
 
 Patterns = NDArray[np.unsignedinteger]
+SIGNED_ZEROS = ("drop", "keep")
 
 
 @dataclass(frozen=True)
@@ -115,3 +119,23 @@ def _hashed(patterns: Patterns) -> Distinct | None:
     number = np.empty(n_distinct, np.uint16)
     number[order] = np.arange(n_distinct)
     return Distinct(found[order], counts[order], number[symbols])
+
+
+def source_of(array: Any, signed_zeros: str = "drop") -> tuple[Source, int, Wrap | None]:
+    """What `encode` codes: a source, the number of -0.0 dropped, the caller's kind of array."""
+    if signed_zeros not in SIGNED_ZEROS:
+        raise ArgumentError(f"signed_zeros={signed_zeros!r}, not one of {SIGNED_ZEROS}")
+    plain, wrap = to_numpy(array)
+    if plain.dtype.byteorder == ">":
+        plain = plain.astype(plain.dtype.newbyteorder("<"))
+    shape = MatrixShape(dtype_by_name(plain.dtype.name), plain.shape)
+    data = np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
+    negative_zero = shape.dtype.negative_zero
+    n_dropped = 0
+    if signed_zeros == "drop" and negative_zero is not None:
+        patterns = data.view(shape.dtype.pattern)
+        negative = patterns == negative_zero
+        n_dropped = int(np.count_nonzero(negative))
+        if n_dropped:
+            data = np.where(negative, patterns.dtype.type(0), patterns).view(np.uint8)
+    return Source(shape, data), n_dropped, wrap

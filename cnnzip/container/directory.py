@@ -89,15 +89,17 @@ class Directory:
     @classmethod
     def parse(cls, data: memoryview, file_bytes: int) -> "Directory":
         """Invert `write` (ENV-3 to ENV-7)."""
-        cursor = Cursor(decode_blob(data, "directory"), "directory")
+        cursor = Cursor(decode_blob(data, "directory"), "directory", "ENV-3")
         n_items = cursor.varint()
         if n_items > min(MAX_ITEMS, file_bytes // 4 + 4096):
             raise CorruptError("ENV-6", "directory", f"{n_items} items in {file_bytes} bytes")
         items: list[Item] = []
         for _ in range(n_items):
             items.append(_parse_item(cursor, items))
-        pack_bytes = cursor.varint()
-        metadata = parse_metadata(cursor.take(cursor.varint()))
+        pack_bytes, metadata_bytes = cursor.varint(), cursor.varint()
+        if metadata_bytes > MAX_METADATA_BYTES:
+            raise CorruptError("ENV-7", "metadata", f"{metadata_bytes} bytes")
+        metadata = parse_metadata(cursor.take(metadata_bytes))
         cursor.finish("ENV-3")
         directory = cls(items, pack_bytes, metadata)
         directory.check()
@@ -148,8 +150,6 @@ def parse_metadata(data: memoryview) -> dict[str, str]:
     """Invert `encode_metadata` (ENV-7)."""
     if not len(data):
         return {}
-    if len(data) > MAX_METADATA_BYTES:
-        raise CorruptError("ENV-7", "metadata", f"{len(data)} bytes")
     try:
         metadata = json.loads(bytes(data).decode())
     except (ValueError, RecursionError) as error:
@@ -170,7 +170,7 @@ def encode_pack_index(index: PackIndex, plainly: bool = False) -> bytes:
 
 def parse_pack_index(section: memoryview, n_due: int, n_bytes: int) -> PackIndex:
     """Invert `encode_pack_index` of `n_due` tensors that add up to `n_bytes` (PCK-2, ENV-5)."""
-    cursor = Cursor(decode_blob(section, "pack index"), "pack index")
+    cursor = Cursor(decode_blob(section, "pack index"), "pack index", "PCK-2")
     n_tensors = cursor.varint()
     if n_tensors != n_due:
         raise CorruptError("ENV-5", "pack index", f"{n_tensors} tensors, {n_due} in the directory")

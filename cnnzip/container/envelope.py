@@ -14,6 +14,7 @@ CNNZ, SAFETENSORS = "cnnz", "safetensors"
 MAGIC = b"\x89CNNZ\n"
 TAIL_MAGIC = b"ZNNC"
 JSON_START = '{"__metadata__":{"format":"pt","cnnzip":"'
+HEADER_START = re.compile(re.escape(JSON_START.encode()) + rb"(\d{1,3})\.(\d{1,3})\"")
 PREFIX_BYTES = 8
 TAIL_BYTES = 20
 
@@ -49,12 +50,17 @@ def prefix_version(envelope: str, prefix: bytes) -> tuple[int, int]:
     """Version that a prefix states (VER-1); a larger minor is not ours to refuse (VER-2)."""
     if envelope == CNNZ:
         return prefix[6], prefix[7]
-    found = re.match(re.escape(JSON_START.encode()) + rb"(\d{1,3})\.(\d{1,3})\"", prefix[8:])
+    found = HEADER_START.match(prefix, PREFIX_BYTES)
     if not found:
         raise CorruptError("ENV-11", "safetensors header", "it is not one that cnnzip writes")
-    version = int(found[1]), int(found[2])
-    check_version(*version, "file", "ENV-11")
-    return version
+    return int(found[1]), int(found[2])
+
+
+def refuse_newer(start: bytes) -> None:
+    """Refuse a newer safetensors envelope by its first bytes, before all else (VER-1)."""
+    found = HEADER_START.match(start, PREFIX_BYTES)
+    if found:
+        check_version(int(found[1]), int(found[2]), "file", "ENV-11")
 
 
 def _quoted(name: str) -> str:
@@ -106,7 +112,8 @@ class Tail(NamedTuple):
             raise TruncatedError("ENV-1", "file", f"does not end as a file of cnnzip: {hint}")
         stated = int.from_bytes(data[:8], "little")
         if stated != file_bytes:
-            raise TruncatedError("ENV-1", "tail", f"says {stated} bytes, the file has {file_bytes}")
+            error = TruncatedError if file_bytes < stated else CorruptError
+            raise error("ENV-1", "tail", f"says {stated} bytes, the file has {file_bytes}")
         return cls(
             stated, int.from_bytes(data[8:12], "little"), int.from_bytes(data[16:20], "little")
         )

@@ -108,17 +108,19 @@ class Header:
     @classmethod
     def parse(cls, data: Bytes) -> "Header":
         """Read the header at the start of `data` (FRM-1 to FRM-4)."""
-        cursor = Cursor(data, "frame header")
+        cursor = Cursor(data, "frame header", "FRM-1")
         magic = bytes(cursor.take(3))
         if magic != MAGIC:
             raise CorruptError("FRM-1", "frame", f"starts with {magic!r}, not {MAGIC!r}")
-        check_version(*cursor.take(2), "frame", "FRM-1")
+        major, minor = cursor.take(2)
+        check_version(major, minor, "frame", "FRM-1")
+        cursor.clause = "FRM-2"
         n_bytes = cursor.varint()
         if n_bytes > MAX_HEADER_BYTES:
             raise CorruptError(
                 "FRM-2", "frame header", f"{n_bytes} bytes, at most {MAX_HEADER_BYTES}"
             )
-        body = Cursor(cursor.take(n_bytes), "frame header")
+        body = Cursor(cursor.take(n_bytes), "frame header", "FRM-2")
         found = crc32(cursor.data[: cursor.at])
         stored = cursor.unsigned(4)
         if found != stored:
@@ -188,7 +190,8 @@ def parse_sections(frame: Bytes, header: Header) -> list[memoryview]:
         at += n_bytes
     due = frame_bytes(at, header.shape.dims)
     if len(data) != due:
-        raise CorruptError("FRM-7", "frame", f"{len(data)} bytes, its header says {due}")
+        error = TruncatedError if len(data) < due else CorruptError
+        raise error("FRM-7", "frame", f"{len(data)} bytes, its header says {due}")
     if any(data[at:]):
         raise CorruptError("FRM-6", f"byte {at} of the frame", "padding that is not zero")
     return sections

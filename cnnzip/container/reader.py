@@ -20,6 +20,7 @@ from cnnzip.container.envelope import (
     Tail,
     check_tail,
     prefix_version,
+    refuse_newer,
     sniff,
     write_prefix,
 )
@@ -93,6 +94,8 @@ class CodedFile(Mapping[str, "CodedTensor"]):
         self.file_bytes = os.fstat(self._file.fileno()).st_size
         start = self._read(0, min(PREFIX_BYTES, self.file_bytes))
         self.envelope = sniff(start)
+        if self.envelope == SAFETENSORS:
+            refuse_newer(self._read(0, min(64, self.file_bytes)))
         if self.file_bytes < PREFIX_BYTES + TAIL_BYTES:
             raise TruncatedError(
                 "ENV-1", "file", f"{self.file_bytes} bytes hold no prefix and tail"
@@ -102,6 +105,8 @@ class CodedFile(Mapping[str, "CodedTensor"]):
         prefix_bytes = PREFIX_BYTES
         if self.envelope == SAFETENSORS:
             prefix_bytes += int.from_bytes(start, "little")
+            if prefix_bytes > tail_at:
+                raise TruncatedError("ENV-9", "prefix", f"a header of {prefix_bytes - 8} bytes")
         directory_at = tail_at - tail.directory_bytes
         if directory_at < prefix_bytes:
             raise CorruptError("ENV-5", "tail", f"a directory of {tail.directory_bytes} bytes")
@@ -109,20 +114,22 @@ class CodedFile(Mapping[str, "CodedTensor"]):
         stored = self._read(directory_at, tail.directory_bytes)
         check_tail(tail, prefix, stored)
         directory = Directory.parse(memoryview(stored), self.file_bytes)
-        frames_end = self._place(directory, prefix_bytes)
+        frames_end = prefix_bytes + directory.pack_bytes
+        frames_end += sum(item.value for item in directory.items if item.kind == FRAME)
         if frames_end != directory_at:
             raise CorruptError(
                 "ENV-5", "directory", f"frames end at byte {frames_end}, not at {directory_at}"
             )
+        self._place(directory, prefix_bytes)
         version = prefix_version(self.envelope, prefix)
         rest_bytes = self.file_bytes - self._rest_at
         due = write_prefix(self.envelope, directory.items, rest_bytes, version)
         if prefix != due:
-            raise CorruptError("ENV-12", "prefix", "a header that is not the directory's")
+            raise CorruptError("ENV-11", "prefix", "a header that is not the directory's")
         self.metadata = dict(directory.metadata)
 
-    def _place(self, directory: Directory, at: int) -> int:
-        """Find where each tensor lies (ENV-5). Returns where the frames end."""
+    def _place(self, directory: Directory, at: int) -> None:
+        """Find where each tensor lies (ENV-5)."""
         self._entries: dict[str, Entry] = {}
         self.aliases: dict[str, str] = {}
         for item in directory.items:
@@ -152,7 +159,6 @@ class CodedFile(Mapping[str, "CodedTensor"]):
                 raise CorruptError("ENV-4", "directory", f"{name!r} occurs twice")
             self._entries[name] = entry
             names.append(name)
-        return at + directory.pack_bytes
 
     def _open_pack(self, at: int, n_bytes: int, n_tensors: int) -> PackIndex:
         frame = self._read(at, n_bytes)
@@ -290,8 +296,10 @@ class CodedFile(Mapping[str, "CodedTensor"]):
 
     def _packed(self, number: int) -> tuple[MatrixShape, NDArray[np.uint8]]:
         assert self._pack is not None
-        _, index = self._pack
+        header, index = self._pack
         if self._packed_data is None:
+            n_coded = header.coded_bytes
+            self.limits.check(header.shape.n_bytes, n_coded, f"{self._where}: pack")
             data = [np.empty(shape.n_bytes, np.uint8) for _, shape in index]
             with located(f"{self._where}: pack"):
                 decode_planes(

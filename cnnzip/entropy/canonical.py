@@ -140,13 +140,15 @@ class CanonicalCode:
     def codewords(self) -> NDArray[np.uint32]:
         """Encoder's view: the codeword of each symbol, right-aligned; uint32 (n_symbols,)."""
         rank = np.arange(self.n_symbols) - np.cumsum((0, 0, *self.per_length))[self.lengths]
-        return (np.array(self._firsts)[self.lengths] + rank).astype(np.uint32)
+        words: NDArray[np.uint32] = (np.array(self._firsts)[self.lengths] + rank).astype(np.uint32)
+        return words
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """First symbol of each length minus its codeword; int64 (25,)."""
         symbols = np.cumsum((0, 0, *self.per_length, *[0] * (MAX_LENGTH - self.longest)))
-        return (symbols[: MAX_LENGTH + 1] - np.array(self._firsts)).astype(np.int64)
+        offsets: NDArray[np.int64] = symbols[: MAX_LENGTH + 1] - np.array(self._firsts)
+        return offsets
 
     @cached_property
     def limits(self) -> NDArray[np.uint64]:

@@ -26,15 +26,18 @@ class Cursor:
     data : memoryview of bytes
     where : str
         What the bytes are, for messages.
+    clause : str
+        What says how many bytes are due: it is broken where they end too soon.
     at : int
         Bytes read so far.
     """
 
-    __slots__ = ("at", "data", "where")
+    __slots__ = ("at", "clause", "data", "where")
 
-    def __init__(self, data: Bytes, where: str) -> None:
+    def __init__(self, data: Bytes, where: str, clause: str = "NUM-1") -> None:
         self.data = memoryview(data)
         self.where = where
+        self.clause = clause
         self.at = 0
 
     @property
@@ -46,7 +49,9 @@ class Cursor:
         """Read `n_bytes` bytes."""
         if n_bytes > self.left:
             raise TruncatedError(
-                "NUM-1", f"{self.where}, byte {self.at}", f"{n_bytes} bytes due, {self.left} left"
+                self.clause,
+                f"{self.where}, byte {self.at}",
+                f"{n_bytes} bytes due, {self.left} left",
             )
         self.at += n_bytes
         return self.data[self.at - n_bytes : self.at]
@@ -71,7 +76,9 @@ class Cursor:
         """Read `count` varints; `count` is believed only as far as bytes are left."""
         if count > self.left:
             raise TruncatedError(
-                "NUM-2", f"{self.where}, byte {self.at}", f"{count} numbers due, {self.left} bytes"
+                self.clause,
+                f"{self.where}, byte {self.at}",
+                f"{count} numbers due, {self.left} bytes",
             )
         return [self.varint() for _ in range(count)]
 

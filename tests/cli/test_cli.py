@@ -1,0 +1,188 @@
+"""The command, as a user runs it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cnnzip.cli.main import main
+from tests.codecs.battery import sparse
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.npz"
+    np.savez(path, weight=sparse((64, 80), 0.1, 6), bias=np.arange(64, dtype=np.float32))
+    return path
+
+
+def run(capsys, *arguments):
+    status = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_every_verb_works_in_turn(model, tmp_path, capsys):
+    coded, other, plain = (tmp_path / n for n in ("m.cnnz", "m.safetensors", "p.npz"))
+    assert run(capsys, "compress", model, "-o", coded)[0] == 0
+    status, out, _ = run(capsys, "info", coded)
+    assert status == 0
+    assert "weight" in out
+    assert "64x80" in out
+    assert run(capsys, "verify", coded)[1].count("ok") == 1
+    assert run(capsys, "verify", "--quick", coded)[0] == 0
+    assert run(capsys, "convert", coded, other)[0] == 0
+    assert run(capsys, "decompress", other, "-o", plain)[0] == 0
+    with np.load(model) as due, np.load(plain) as found:
+        assert {k: v.tobytes() for k, v in due.items()} == {
+            k: v.tobytes() for k, v in found.items()
+        }
+    status, out, _ = run(capsys, "doctor", "--json")
+    assert status == 0
+    assert json.loads(out)["self_test"] == "ok"
+
+
+def test_json_is_all_that_stands_on_standard_output(model, tmp_path, capsys):
+    coded = tmp_path / "m.cnnz"
+    out = run(capsys, "compress", model, "-o", coded, "--json")[1]
+    assert json.loads(out)[str(coded)]["file_bytes"] == coded.stat().st_size
+    about = json.loads(run(capsys, "info", coded, "--json")[1])
+    assert [t["name"] for t in about["tensors"]] == ["weight", "bias"]
+    assert json.loads(run(capsys, "verify", coded, "--json")[1])[0]["ok"]
+    out = run(capsys, "convert", coded, tmp_path / "c.safetensors", "--json")[1]
+    assert json.loads(out)["tensors"] == 2
+    out = run(capsys, "decompress", coded, "-o", tmp_path / "d.npz", "--json")[1]
+    assert json.loads(out)["tensors"] == 2
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".npz"])
+def test_plain_files_of_each_kind_come_back_equal(suffix, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(0)
+    tensors = {"a": torch.randn(30, 40) * (torch.rand(30, 40) < 0.1), "n": torch.arange(5)}
+    tensors["a"] += 0.0  # no -0.0
+    source, coded, back = (tmp_path / n for n in ("s" + suffix, "c.cnnz", "b" + suffix))
+    if suffix == ".npz":
+        np.savez(source, **{k: v.numpy() for k, v in tensors.items()})
+    elif suffix == ".pt":
+        torch.save({"state_dict": tensors}, source)
+    else:
+        tensors["b"] = torch.randn(20, 30).bfloat16()
+        save_file(tensors, source, metadata={"made by": "a test"})
+    assert run(capsys, "compress", source, "-o", coded)[0] == 0
+    assert run(capsys, "decompress", coded, "-o", back)[0] == 0
+    if suffix == ".npz":
+        found = {k: torch.from_numpy(v) for k, v in np.load(back).items()}
+    else:
+        found = torch.load(back, weights_only=True) if suffix == ".pt" else load_file(back)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[k], tensors[k]) for k in tensors)
+
+
+def test_tied_tensors_come_back_tied(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    weight = torch.ones(20, 20)
+    torch.save({"a": weight, "b": weight}, tmp_path / "s.pt")
+    assert run(capsys, "compress", tmp_path / "s.pt")[0] == 0
+    assert "= a" in run(capsys, "info", tmp_path / "s.cnnz")[1]
+    assert run(capsys, "decompress", tmp_path / "s.cnnz", "-o", tmp_path / "b.pt")[0] == 0
+    back = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert back["a"].data_ptr() == back["b"].data_ptr()
+    out = tmp_path / "b.npz"
+    assert run(capsys, "decompress", tmp_path / "s.cnnz", "-o", out)[0] == 0
+    assert sorted(np.load(out)) == ["a", "b"]
+
+
+def test_a_folder_is_compressed_file_by_file(model, tmp_path, capsys):
+    np.savez(tmp_path / "second.npz", w=np.ones((40, 40)))
+    assert run(capsys, "compress", tmp_path, "-o", tmp_path / "out")[0] == 0
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["model.npz.cnnz", "second.npz.cnnz"]
+
+
+def test_nothing_is_overwritten_unasked(model, tmp_path, capsys):
+    target = tmp_path / "model.cnnz"
+    target.write_text("precious")
+    status, _, err = run(capsys, "compress", model)
+    assert (status, target.read_text()) == (2, "precious")
+    assert "--force" in err
+    assert run(capsys, "compress", model, "--force")[0] == 0
+    (tmp_path / "c.safetensors").write_text("precious")
+    assert run(capsys, "convert", target, tmp_path / "c.safetensors")[0] == 2
+    (tmp_path / "c.npz").write_text("precious")
+    assert run(capsys, "decompress", target, "-o", tmp_path / "c.npz")[0] == 2
+
+
+BAD_SOURCES = {
+    "text.safetensors": b"this is no safetensors file, whatever its name says",
+    "empty.safetensors": b"",
+    "cut.safetensors": (1 << 40).to_bytes(8, "little") + b"{}",
+    "list.safetensors": (2).to_bytes(8, "little") + b"[]",
+    "lies.safetensors": (58).to_bytes(8, "little")
+    + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4000]}}  ',
+    "text.pt": b"no pickle",
+    "text.npz": b"no zip",
+    "empty.pt": b"",
+}
+
+
+@pytest.mark.parametrize("name", BAD_SOURCES)
+def test_a_bad_input_is_one_clear_sentence(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(BAD_SOURCES[name])
+    status, _, err = run(capsys, "compress", tmp_path / name)
+    assert status == 1
+    assert name in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("*.cnnz"))
+
+
+def test_files_that_are_not_ours_are_refused_with_a_hint(model, tmp_path, capsys):
+    status, _, err = run(capsys, "info", model)
+    assert status == 1
+    assert "cnnzip compress" in err
+    (tmp_path / "t.txt").write_text("hello")
+    assert run(capsys, "info", tmp_path / "t.txt")[0] == 1
+    status, _, err = run(capsys, "compress", tmp_path / "t.txt")
+    assert status == 2
+    assert ".safetensors" in err
+    for verb in ("info", "verify"):
+        status, _, err = run(capsys, verb, tmp_path / "nowhere.cnnz")
+        assert status == 1
+        assert "nowhere.cnnz" in err
+    assert run(capsys, "compress", tmp_path / "nowhere.npz")[0] == 1
+
+
+def test_verify_names_the_damaged_tensor_and_goes_on(model, tmp_path, capsys):
+    coded = tmp_path / "m.cnnz"
+    run(capsys, "compress", model, "-o", coded)
+    damaged = tmp_path / "d.cnnz"
+    data = bytearray(coded.read_bytes())
+    data[120] ^= 1
+    damaged.write_bytes(data)
+    status, out, err = run(capsys, "verify", damaged, coded)
+    assert status == 1
+    assert "d.cnnz: tensor 'weight'" in err
+    assert "m.cnnz: ok" in out
+
+
+def test_a_wrong_command_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["frobnicate"])
+    assert stop.value.code == 2
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    capsys.readouterr()
+
+
+def test_limits_can_be_set(model, tmp_path, capsys):
+    coded = tmp_path / "m.cnnz"
+    run(capsys, "compress", model, "-o", coded)
+    out = tmp_path / "o.npz"
+    status, _, err = run(capsys, "decompress", coded, "-o", out, "--max-decoded-bytes", 100)
+    assert status == 1
+    assert "max_decoded_bytes" in err
+    assert not out.exists()

@@ -1,0 +1,178 @@
+"""The rules of STYLE.md that a machine can check."""
+
+import ast
+import importlib
+import os
+import pathlib
+import pkgutil
+import re
+import subprocess
+import sys
+
+import numba
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import cnnzip_native
+
+ROOT = pathlib.Path(__file__).parents[1]
+#: From the bottom up: a module imports from its own layer and those before it.
+LAYERS = [
+    ["cnnzip_native"],
+    ["cnnzip.errors"],
+    ["cnnzip.dtypes", "cnnzip.arrays"],
+    ["cnnzip.entropy"],
+    ["cnnzip.codecs"],
+    ["cnnzip.container", "cnnzip.tensor", "cnnzip.bounds", "cnnzip.sizes"],
+    ["cnnzip.torch"],
+    ["cnnzip.api"],
+    ["cnnzip.cli"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def kernels():
+    for info in pkgutil.iter_modules(cnnzip_native.__path__, "cnnzip_native."):
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            if isinstance(value, Dispatcher) and value.py_func.__module__ == info.name:
+                yield pytest.param(name, value, id=f"{info.name}.{name}")
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="no dispatchers to inspect")
+@pytest.mark.parametrize(("name", "fn"), list(kernels()))
+def test_kernel_policy(name, fn):
+    options = fn.targetoptions
+    assert options["nogil"]
+    assert not options.get("parallel")
+    assert options.get("fastmath", False) in (False, {"reassoc", "contract"})
+    assert bool(options.get("fastmath")) == name.endswith("_relaxed")
+    assert re.search(r"Source: [A-Z]+-\d", fn.__doc__ or ""), "cite the clause or the paper"
+
+
+def kernel_files():
+    return [p for p in sorted((ROOT / "cnnzip_native").glob("*.py")) if p.name != "_jit.py"]
+
+
+@pytest.mark.parametrize("path", kernel_files(), ids=lambda p: p.name)
+def test_kernels_never_raise_or_allocate(path):
+    allocators = {"empty", "zeros", "ones", "full", "array", "arange", "concatenate", "copy"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Raise | ast.Try | ast.ClassDef), f"line {node.lineno}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in allocators, f"line {node.lineno}"
+
+
+def imported_names(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(dotted):
+    return max(
+        (k for k in RANK if dotted == k or dotted.startswith(k + ".")), key=len, default=None
+    )
+
+
+def library_files():
+    return [p for top in ("cnnzip", "cnnzip_native") for p in sorted((ROOT / top).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", library_files(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    here = layer_of(".".join(p for p in parts if p != "__init__"))
+    for name in imported_names(path):
+        there = layer_of(name)
+        if here and there:
+            assert RANK[there] <= RANK[here], f"{here} imports {name}"
+        if name.split(".")[0] == "torch":
+            assert here in ("cnnzip.torch", "cnnzip.cli"), f"{here} imports torch"
+
+
+def clauses_in(paths):
+    text = "".join(p.read_text() for p in paths)
+    return set(
+        re.findall(r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|BOK|LIN|RAW|IMP|HAM|SHM|PCK|MAT)-\d+", text)
+    )
+
+
+def test_code_cites_only_clauses_that_exist():
+    spec = "".join(p.read_text() for p in (ROOT / "spec").glob("*.md"))
+    defined = set(re.findall(r"\*\*\[([A-Z]+-\d+)\]\*\*", spec))
+    assert clauses_in(library_files()) <= defined
+
+
+def imported_by(code):
+    """Modules loaded by a fresh interpreter that runs `code`."""
+    script = f"import sys\n{code}\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(run.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def coded_file(tmp_path_factory):
+    import numpy as np
+
+    import cnnzip
+
+    path = tmp_path_factory.mktemp("conventions") / "model.cnnz"
+    weight = np.where(np.arange(4096) % 9 == 0, np.float32(0.5), np.float32(0)).reshape(64, 64)
+    cnnzip.save({"weight": weight, "bias": weight[0]}, path)
+    return path
+
+
+def test_import_and_looking_at_files_load_neither_numba_nor_torch(coded_file):
+    run = "from cnnzip.cli.main import main; main({!r})"
+    for code in (
+        "import cnnzip",
+        run.format(["info", str(coded_file)]),
+        run.format(["info", "--json", str(coded_file)]),
+        run.format(["verify", "--quick", str(coded_file)]),
+        "from cnnzip.cli.main import parser; parser().format_help()",
+    ):
+        loaded = imported_by(code)
+        assert not loaded & {"numba", "torch", "scipy", "llvmlite"}, code
+
+
+def test_import_takes_no_time_beyond_numpy(coded_file):
+    """T32: 0.15 s beyond the interpreter and numpy; the least of several, for the noise."""
+    command = f"from cnnzip.cli.main import main; main(['info', {str(coded_file)!r}])"
+    times = {}
+    for name, code in (("numpy", "import numpy"), ("info", command)):
+        script = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
+        runs = [
+            subprocess.run(
+                [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+            )
+            for _ in range(5)
+        ]
+        times[name] = min(float(run.stdout.split()[-1]) for run in runs)
+    assert times["info"] - times["numpy"] < 0.15
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not pathlib.Path("/usr/bin/setpriv").exists(),
+    reason="root may write anywhere",
+)
+def test_a_cache_folder_that_cannot_be_written_breaks_nothing(tmp_path):
+    """Kernels then compile in memory; a file stands where the cache folder would be."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("no folder")
+    code = (
+        "import numpy as np, cnnzip\n"
+        "w = np.eye(20, dtype='f4')\n"
+        "t = cnnzip.encode(w, 'ham')\n"
+        "assert np.array_equal(t.decode(), w)\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(blocked / "cache"), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr
