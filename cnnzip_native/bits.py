@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cnnzip_native._jit import inlined, kernel, load_be64
+from cnnzip_native._jit import inlined, kernel
+from cnnzip_native._vectors import load_be64
 from cnnzip_native.status import OK, STREAM_LENGTH, STREAM_PADDING
 
 

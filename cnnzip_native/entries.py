@@ -12,7 +12,8 @@ symbols below the codebook's length. `values` is the codebook in the type of the
 
 import numpy as np
 
-from cnnzip_native._jit import add_scaled, kernel
+from cnnzip_native._jit import kernel
+from cnnzip_native._vectors import gather_run, scatter_run
 
 
 @kernel
@@ -34,8 +35,8 @@ def gather_vector(
     Source: MAT-3.
     """
     for s in range(begins.size):
-        entry = begins[s]
-        end = entry + counts[s]
+        entry = np.uint64(begins[s])
+        end = entry + np.uint64(counts[s])
         first = first_line + s * lines_per_stream
         base = np.uint64(0)
         for line in range(first, min(first + lines_per_stream, y.size)):
@@ -44,21 +45,30 @@ def gather_vector(
             s1 = s0
             s2 = s0
             s3 = s0
-            while entry + 3 < end and np.uint64(positions[entry + 3]) < stop:
+            while entry + np.uint64(3) < end and np.uint64(positions[entry + np.uint64(3)]) < stop:
                 s0 += values[symbols[entry]] * x[np.uint64(positions[entry]) - base]
-                s1 += values[symbols[entry + 1]] * x[np.uint64(positions[entry + 1]) - base]
-                s2 += values[symbols[entry + 2]] * x[np.uint64(positions[entry + 2]) - base]
-                s3 += values[symbols[entry + 3]] * x[np.uint64(positions[entry + 3]) - base]
-                entry += 4
+                s1 += (
+                    values[symbols[entry + np.uint64(1)]]
+                    * x[np.uint64(positions[entry + np.uint64(1)]) - base]
+                )
+                s2 += (
+                    values[symbols[entry + np.uint64(2)]]
+                    * x[np.uint64(positions[entry + np.uint64(2)]) - base]
+                )
+                s3 += (
+                    values[symbols[entry + np.uint64(3)]]
+                    * x[np.uint64(positions[entry + np.uint64(3)]) - base]
+                )
+                entry += np.uint64(4)
             if entry < end and np.uint64(positions[entry]) < stop:
                 s0 += values[symbols[entry]] * x[np.uint64(positions[entry]) - base]
-                entry += 1
+                entry += np.uint64(1)
                 if entry < end and np.uint64(positions[entry]) < stop:
                     s1 += values[symbols[entry]] * x[np.uint64(positions[entry]) - base]
-                    entry += 1
+                    entry += np.uint64(1)
                     if entry < end and np.uint64(positions[entry]) < stop:
                         s2 += values[symbols[entry]] * x[np.uint64(positions[entry]) - base]
-                        entry += 1
+                        entry += np.uint64(1)
             y[line] = (s0 + s1) + (s2 + s3)
             base = stop
 
@@ -76,8 +86,8 @@ def scatter_vector(
     Source: MAT-4.
     """
     for s in range(begins.size):
-        entry = begins[s]
-        end = entry + counts[s]
+        entry = np.uint64(begins[s])
+        end = entry + np.uint64(counts[s])
         first = first_line + s * lines_per_stream
         base = np.uint64(0)
         for line in range(first, min(first + lines_per_stream, x.size)):
@@ -85,7 +95,7 @@ def scatter_vector(
             factor = x[line]
             while entry < end and np.uint64(positions[entry]) < stop:
                 y[np.uint64(positions[entry]) - base] += values[symbols[entry]] * factor
-                entry += 1
+                entry += np.uint64(1)
             base = stop
 
 
@@ -104,21 +114,21 @@ def gather_panels(
     flat_x = x.reshape(x.size)
     flat_y = y.reshape(y.size)
     for panel in range(x.shape[0]):
-        x_panel = np.uint64(panel * width * 16)
-        y_panel = np.uint64(panel * y.shape[1] * 16)
+        y_at = np.uint64(panel * y.shape[1] * 16)
         for s in range(begins.size):
-            entry = begins[s]
-            end = entry + counts[s]
+            entry = np.uint64(begins[s])
+            end = entry + np.uint64(counts[s])
             first = first_line + s * lines_per_stream
-            base = np.uint64(0)
+            x_at = np.uint64(panel * width * 16)  # of position 0, if it were in this line
+            stop = np.uint64(0)
             for line in range(first, min(first + lines_per_stream, y.shape[1])):
-                stop = base + np.uint64(width)
-                line_at = y_panel + np.uint64(line << 4)
+                run = entry
+                stop += np.uint64(width)
                 while entry < end and np.uint64(positions[entry]) < stop:
-                    place_at = x_panel + ((np.uint64(positions[entry]) - base) << np.uint64(4))
-                    add_scaled(flat_y, line_at, values[symbols[entry]], flat_x, place_at)
-                    entry += 1
-                base = stop
+                    entry += np.uint64(1)
+                line_at = y_at + np.uint64(line << 4)
+                gather_run(positions, symbols, values, run, entry, flat_x, x_at, flat_y, line_at)
+                x_at -= np.uint64(width << 4)
 
 
 @kernel
@@ -136,21 +146,21 @@ def scatter_panels(
     flat_x = x.reshape(x.size)
     flat_y = y.reshape(y.size)
     for panel in range(x.shape[0]):
-        x_panel = np.uint64(panel * x.shape[1] * 16)
-        y_panel = np.uint64(panel * width * 16)
+        x_at = np.uint64(panel * x.shape[1] * 16)
         for s in range(begins.size):
-            entry = begins[s]
-            end = entry + counts[s]
+            entry = np.uint64(begins[s])
+            end = entry + np.uint64(counts[s])
             first = first_line + s * lines_per_stream
-            base = np.uint64(0)
+            y_at = np.uint64(panel * width * 16)  # of position 0, if it were in this line
+            stop = np.uint64(0)
             for line in range(first, min(first + lines_per_stream, x.shape[1])):
-                stop = base + np.uint64(width)
-                line_at = x_panel + np.uint64(line << 4)
+                run = entry
+                stop += np.uint64(width)
                 while entry < end and np.uint64(positions[entry]) < stop:
-                    place_at = y_panel + ((np.uint64(positions[entry]) - base) << np.uint64(4))
-                    add_scaled(flat_y, place_at, values[symbols[entry]], flat_x, line_at)
-                    entry += 1
-                base = stop
+                    entry += np.uint64(1)
+                line_at = x_at + np.uint64(line << 4)
+                scatter_run(positions, symbols, values, run, entry, flat_x, line_at, flat_y, y_at)
+                y_at -= np.uint64(width << 4)
 
 
 @kernel

@@ -33,7 +33,7 @@ def decode_ham(
     n_weights : int64 (n_streams,)
         Weights of each stream, below 2**31.
     limits, offsets, longest, zero_symbol, table_bits, table
-        As of `huffman.build_table`; zero_symbol is -1 where pattern 0 does not occur.
+        As of `huffman.build_runs`; zero_symbol is -1 where pattern 0 does not occur.
     positions : uint32 (n_streams, capacity), written
         Positions of the entries of stream i, increasing; capacity is at least n_weights[i].
     symbols : uint16 (n_streams, capacity), written

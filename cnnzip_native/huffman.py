@@ -6,9 +6,16 @@ from cnnzip_native._jit import inlined, kernel
 from cnnzip_native.bits import check_end, window
 from cnnzip_native.status import OK
 
-# A table entry, uint32: bits 0-4 the bits consumed, bit 5 whether a symbol follows the zeros,
-# bits 6-10 the number of zeros before it, bits 16-31 the symbol. The entry 0 decodes nothing and
-# consumes nothing: the next codeword is longer than the table's index and is decoded one by one.
+# A table is indexed by the next bits, 12 at most, and an entry, uint32, says what they decode to.
+#
+# runs:  bits 0-4 the bits consumed, bit 5 whether a symbol follows the zeros, bits 6-10 the number
+#        of zeros before it, bits 16-31 the symbol.
+# pairs: bits 0-3 the bits consumed, bits 4-5 the number of symbols, bits 8-19 and 20-31 the
+#        symbols. Twelve bits hold them: symbols are numbered by length, and at most 4,096 have
+#        codewords of 12 bits or fewer.
+#
+# In both the entry 0 decodes and consumes nothing: the next codeword is longer than the index and
+# is decoded one by one.
 
 
 @inlined
@@ -43,7 +50,7 @@ def symbol_of(word, length, offsets):
 
 
 @kernel
-def build_table(limits, offsets, longest, zero_symbol, table_bits, table):
+def build_runs(limits, offsets, longest, zero_symbol, table_bits, table):
     """Tabulate what each window of `table_bits` decodes to: a run of zeros, then a symbol.
 
     Parameters
@@ -53,7 +60,7 @@ def build_table(limits, offsets, longest, zero_symbol, table_bits, table):
     longest : int64
         1 to 24.
     zero_symbol : int64
-        Symbol whose runs are counted, or -1: every entry then holds at most one symbol.
+        Symbol whose runs are counted, or -1.
     table_bits : int64
         1 to 12.
     table : uint32 (2**table_bits,), written
@@ -82,6 +89,32 @@ def build_table(limits, offsets, longest, zero_symbol, table_bits, table):
 
 
 @kernel
+def build_pairs(limits, offsets, longest, table_bits, table):
+    """Tabulate what each window of `table_bits` decodes to: one or two symbols.
+
+    Parameters
+    ----------
+    As of `build_runs`.
+
+    Source: HUF-4.
+    """
+    for index in range(table.size):
+        word = np.uint64(index) << np.uint64(64 - table_bits)
+        used = 0
+        n_symbols = 0
+        entry = 0
+        while n_symbols < 2 and used < table_bits:
+            length = codeword_length(word, limits, longest)
+            if used + length > table_bits:
+                break
+            entry |= symbol_of(word, length, offsets) << (8 + 12 * n_symbols)
+            used += length
+            word <<= np.uint64(length)
+            n_symbols += 1
+        table[index] = entry | used | (n_symbols << 4)
+
+
+@kernel
 def decode_symbols(
     buffer, starts, ends, limits, offsets, longest, table_bits, table, symbols, where
 ):
@@ -95,7 +128,7 @@ def decode_symbols(
     ends : int64 (n_streams + 1,)
         Stream i is decoded to ``symbols[ends[i]:ends[i + 1]]``.
     limits, offsets, longest, table_bits, table
-        As of `build_table`, with zero_symbol -1.
+        As of `build_pairs`.
     symbols : uint16 (n,), written
     where : uint64 (2, n_streams), written
         Scratch: the bit and the symbol that each stream has come to.
@@ -118,10 +151,10 @@ def decode_symbols(
         where[0, s] = np.uint64(starts[s]) << np.uint64(3)
         where[1, s] = np.uint64(ends[s])
     while True:
-        # Rounds that no stream can overrun: each decodes at most four symbols.
+        # Rounds that no stream can overrun: each decodes at most eight symbols.
         rounds = -1
         for s in range(n_streams):
-            left = (ends[s + 1] - np.int64(where[1, s])) >> 2
+            left = (ends[s + 1] - np.int64(where[1, s])) >> 3
             if left > 0 and (rounds < 0 or left < rounds):
                 rounds = left
         if rounds < 0:
@@ -129,17 +162,18 @@ def decode_symbols(
         for _ in range(rounds):
             for s in range(n_streams):
                 at = where[1, s]
-                if np.int64(at) + 4 > ends[s + 1]:
+                if np.int64(at) + 8 > ends[s + 1]:
                     continue
                 bit = where[0, s]
                 word = window(buffer, bit)
                 entry = np.uint64(0)
                 for _ in range(4):
                     entry = np.uint64(table[word >> shift])
-                    symbols[at] = np.uint16(entry >> np.uint64(16))
-                    word <<= entry & np.uint64(31)
-                    bit += entry & np.uint64(31)
-                    at += (entry >> np.uint64(5)) & np.uint64(1)
+                    symbols[at] = np.uint16((entry >> np.uint64(8)) & np.uint64(4095))
+                    symbols[at + np.uint64(1)] = np.uint16(entry >> np.uint64(20))
+                    word <<= entry & np.uint64(15)
+                    bit += entry & np.uint64(15)
+                    at += (entry >> np.uint64(4)) & np.uint64(3)
                 if entry == np.uint64(0):
                     word = window(buffer, bit)
                     length = codeword_length(word, limits, longest)

@@ -103,6 +103,10 @@ class Ham(LineCodec):
             )
         starts = parse_stream_starts(cursor, lines.n_streams, sections[1])
         cursor.finish("HAM-1")
+        if coded.patterns.size > 1 and shape.n_weights > 8 * len(sections[1]):
+            raise CorruptError(
+                "LIN-5", "streams", f"{shape.n_weights} weights in {len(sections[1])} bytes"
+            )
         return cls(shape, lines, coded, starts, np.frombuffer(sections[1], np.uint8))
 
     @property
@@ -112,10 +116,7 @@ class Ham(LineCodec):
 
     @cached_property
     def _decoding(self) -> tuple[Any, ...]:
-        limits, offsets, longest, table_bits, table = self.coded.code.decoding(
-            self.coded.zero_symbol
-        )
-        return limits, offsets, longest, self.coded.zero_symbol, table_bits, table
+        return self.coded.code.decode_runs(self.coded.zero_symbol)
 
     @cached_property
     def _blocks(self) -> Sequence[Block]:

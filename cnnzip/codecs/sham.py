@@ -16,7 +16,7 @@ from cnnzip.entropy.varints import Cursor, encode_varint
 from cnnzip.errors import CorruptError
 
 STREAM_ENTRIES = 1 << 12  # what the encoder aims at
-BLOCK_ENTRIES = 1 << 15
+BLOCK_ENTRIES = 1 << 16
 
 
 def place_bytes(width: int) -> int:
@@ -189,7 +189,7 @@ class Sham(LineCodec):
 
     @cached_property
     def _decoding(self) -> tuple[Any, ...]:
-        return self.coded.code.decoding(-1)
+        return self.coded.code.decode_pairs()
 
     @cached_property
     def entry_ends(self) -> NDArray[np.int64]:

@@ -157,14 +157,20 @@ class CanonicalCode:
         ends = [first + n for first, n in zip(self._firsts, counts, strict=True)]
         return np.array([end << (32 - length) for length, end in enumerate(ends)], np.uint64)
 
-    def decoding(self, zero_symbol: int, table_bits: int = MAX_TABLE_BITS) -> tuple[Any, ...]:
-        """Decoder's view: arguments of the kernels, from `limits` to the table.
-
-        Returns ``(limits, offsets, longest, table_bits, table)`` with `table` counting the runs of
-        `zero_symbol`, -1 for none.
-        """
-        from cnnzip_native.huffman import build_table
+    def decode_runs(self, zero_symbol: int, table_bits: int = MAX_TABLE_BITS) -> tuple[Any, ...]:
+        """Decoder's view, zeros in runs: arguments of `decode_ham`, from `limits` to the table."""
+        from cnnzip_native.huffman import build_runs
 
         table = np.zeros(1 << table_bits, np.uint32)
-        build_table(self.limits, self.offsets, self.longest, zero_symbol, table_bits, table)
-        return self.limits, self.offsets, self.longest, table_bits, table
+        code = self.limits, self.offsets, self.longest, zero_symbol, table_bits
+        build_runs(*code, table)
+        return *code, table
+
+    def decode_pairs(self, table_bits: int = MAX_TABLE_BITS) -> tuple[Any, ...]:
+        """Decoder's view: arguments of `decode_symbols`, from `limits` to the table."""
+        from cnnzip_native.huffman import build_pairs
+
+        table = np.zeros(1 << table_bits, np.uint32)
+        code = self.limits, self.offsets, self.longest, table_bits
+        build_pairs(*code, table)
+        return *code, table

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnzip.container.limits import Limits
@@ -13,20 +14,31 @@ from cnnzip.tensor import CodedTensor
 
 #: A layer compares a frame's shape with its own before anything is decoded, so these are no bounds.
 UNLIMITED = Limits(1 << 62, float("inf"))
-LONGEST_HEADER = 512  # bytes; FRM-2 to FRM-4 allow less
+HEAD_BYTES = 512  # no header is longer (FRM-2 to FRM-4), and it holds all sections' checksums
 
 
 class _Known(NamedTuple):
-    """A parsed frame, as long as the tensor lives and its bytes stay."""
+    """A parsed frame, and by what one sees that the tensor still holds these bytes."""
 
     ref: "weakref.ref[Tensor]"
     data_ptr: int
-    stamp: int | bytes
+    version: int
+    head: NDArray[np.uint8]  # views the bytes
+    head_bytes: bytes
     coded: CodedTensor
 
+    def holds(self, frame: Tensor) -> bool:
+        """Whether `frame` is this tensor, neither moved nor written to since."""
+        return (
+            self.ref() is frame
+            and self.data_ptr == frame.data_ptr()
+            and self.version == _version(frame)
+            and self.head_bytes == self.head.tobytes()
+        )
 
-#: By `id` of the tensor. The parsed form views a detached twin of the tensor, which does not keep it
-#: alive; so entries go when their tensor goes.
+
+#: By `id` of the tensor. The parsed form views a detached twin of the tensor, which does not keep the
+#: tensor alive; so entries go when their tensor goes.
 _known: dict[int, _Known] = {}
 
 
@@ -46,31 +58,26 @@ def parse(frame: Tensor) -> CodedTensor:
     """
     key = id(frame)
     known = _known.get(key)
-    stamp = _stamp(frame)
-    if (
-        known is not None
-        and known.ref() is frame
-        and known.data_ptr == frame.data_ptr()
-        and known.stamp == stamp
-    ):
+    if known is not None and known.holds(frame):
         return known.coded
-    if frame.dtype != torch.uint8 or frame.ndim != 1:
+    if frame.dtype != torch.uint8 or frame.ndim != 1 or frame.is_meta:
         raise ArgumentError(
-            f"a frame is a uint8 tensor of one dimension, this is {frame.dtype} {tuple(frame.shape)}"
+            "a frame is a uint8 tensor of one dimension, this is a "
+            f"{frame.dtype} tensor of shape {tuple(frame.shape)} on {frame.device}"
         )
+    version = _version(frame)
     array = frame.detach().cpu().contiguous().numpy()
-    array.flags.writeable = False  # the form in which mapped files reach the kernels, too
+    array.flags.writeable = False  # as mapped files are: kernels then need one form
     coded = CodedTensor.from_frame(array.data, UNLIMITED)
     ref = weakref.ref(frame, lambda ref: _forget(key, ref))
-    _known[key] = _Known(ref, frame.data_ptr(), stamp, coded)
+    head = array[:HEAD_BYTES]
+    _known[key] = _Known(ref, frame.data_ptr(), version, head, head.tobytes(), coded)
     return coded
 
 
-def _stamp(frame: Tensor) -> int | bytes:
-    """What changes when the bytes change: torch's count of writes, or the header with its checksums."""
-    if frame.is_inference():
-        return frame[:LONGEST_HEADER].cpu().numpy().tobytes()
-    return frame._version
+def _version(frame: Tensor) -> int:
+    """Torch's count of writes; tensors of inference mode have none, the header must do there."""
+    return -1 if frame.is_inference() else frame._version
 
 
 def _forget(key: int, ref: "weakref.ref[Tensor]") -> None:

@@ -24,7 +24,7 @@ from cnnzip.errors import ArgumentError
 from cnnzip.tensor import CodedTensor
 from cnnzip.torch.frames import dense_of, dtype_of, parse
 
-_library = torch.library.Library("cnnzip", "DEF")
+_library: Any = torch.library.Library("cnnzip", "DEF")  # type: ignore[no-untyped-call]
 _Ints = Sequence[int]
 
 
@@ -55,31 +55,32 @@ def _weight(frame: Tensor, shape: _Ints, dtype: torch.dtype, device: torch.devic
 
 def _product(x: Tensor, frame: Tensor, m: int, transpose: bool) -> Tensor:
     coded = parse(frame)
-    shape = coded.coded.shape
-    n, due = (shape.n_rows, shape.n_columns) if transpose else (shape.n_columns, shape.n_rows)
-    leading = x.shape[:-1]
     arithmetic = torch.float64 if x.dtype == torch.float64 else _arithmetic(coded)
-    if not (x.is_floating_point() and x.ndim):
-        raise ArgumentError(f"x is {x.dtype} of shape {tuple(x.shape)}, not floats of at least one axis")
     if 0 in coded.shape:
-        return x.new_zeros((*leading, m))
-    if x.shape[-1] != n or m != due:
+        return x.new_zeros((*x.shape[:-1], m))
+    shape = coded.coded.shape
+    n, due = shape.n_columns, shape.n_rows
+    if transpose:
+        n, due = due, n
+    if not x.is_floating_point() or x.shape[-1:] != (n,) or m != due:
         raise ArgumentError(
-            f"x has shape {tuple(x.shape)}; a product with this {'transposed ' * transpose}weight of "
-            f"shape {coded.shape} takes (..., {n}) to (..., {due}), not to (..., {m})"
+            f"x is {x.dtype} of shape {tuple(x.shape)}; a product with this "
+            f"{'transposed ' * transpose}weight of shape {coded.shape} takes floats, from (..., {n}) "
+            f"to (..., {due}), not to (..., {m})"
         )
-    rows = x.detach().reshape(-1, n)
+    dtype, leading = x.dtype, x.shape[:-1]
+    x = x.detach()
     if x.device.type != "cpu" or not isinstance(coded.coded, LineCodec):
         weight = dense_of(coded).to(x.device, arithmetic).reshape(shape.n_rows, -1)
-        y = rows.to(arithmetic) @ (weight if transpose else weight.T)
-    elif rows.shape[0] == 1:
-        vector = rows[0].to(arithmetic).contiguous().numpy()
+        return (x.to(arithmetic) @ (weight if transpose else weight.T)).to(dtype)
+    if x.numel() == n:
+        vector = x.to(arithmetic).reshape(n).contiguous().numpy()
         y = torch.from_numpy(coded.coded.multiply(vector, transpose))
     else:
-        y = _from_panels(
-            coded.coded.multiply_panels(_to_panels(rows, arithmetic), transpose), rows.shape[0]
-        )
-    return y.to(x.dtype).reshape(*leading, m)
+        rows = x.reshape(-1, n)
+        product = coded.coded.multiply_panels(_to_panels(rows, arithmetic), transpose)
+        y = _from_panels(product, rows.shape[0])
+    return y.to(dtype).view(*leading, m)
 
 
 def _arithmetic(coded: CodedTensor) -> torch.dtype:
@@ -104,7 +105,7 @@ def _to_panels(rows: Tensor, dtype: torch.dtype) -> "np.ndarray[Any, Any]":
 def _from_panels(panels: "np.ndarray[Any, Any]", n_rows: int) -> Tensor:
     """Invert `_to_panels`."""
     rows = torch.from_numpy(panels).transpose(1, 2)
-    return rows.reshape(-1, rows.shape[2])[:n_rows]
+    return rows.reshape(-1, rows.shape[2])[:n_rows].contiguous()
 
 
 def _linear(x: Tensor, frame: Tensor, out_features: int) -> Tensor:
@@ -115,11 +116,11 @@ def _linear_transposed(y: Tensor, frame: Tensor, in_features: int) -> Tensor:
     return _product(y, frame, in_features, transpose=True)
 
 
-def _fake_product(x: Tensor, frame: Tensor, m: int) -> Tensor:  # noqa: ARG001
+def _fake_product(x: Tensor, frame: Tensor, m: int) -> Tensor:
     return x.new_empty((*x.shape[:-1], m))
 
 
-def _setup_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _setup_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, frame, _ = inputs
     ctx.save_for_backward(frame)
     ctx.n = x.shape[-1]
@@ -159,7 +160,9 @@ def _embedding(ids: Tensor, frame: Tensor, dim: int, dtype: torch.dtype) -> Tens
     n_rows = coded.shape[0] if coded.shape else 0
     wanted, place = torch.unique(ids.detach().cpu(), return_inverse=True)
     if wanted.numel() and not 0 <= int(wanted[0]) <= int(wanted[-1]) < n_rows:
-        raise IndexError(f"ids from {int(wanted[0])} to {int(wanted[-1])}, the embedding has {n_rows} rows")
+        raise IndexError(
+            f"ids from {int(wanted[0])} to {int(wanted[-1])}, the embedding has {n_rows} rows"
+        )
     if coded.shape != (n_rows, dim) or dtype_of(coded) != dtype:
         raise ArgumentError(
             f"the frame holds a {coded.dtype} tensor of shape {coded.shape}, not {dtype} (..., {dim})"
@@ -188,7 +191,7 @@ def _rows(coded: CodedTensor, wanted: Tensor) -> Tensor:
     return rows
 
 
-def _fake_embedding(ids: Tensor, frame: Tensor, dim: int, dtype: torch.dtype) -> Tensor:  # noqa: ARG001
+def _fake_embedding(ids: Tensor, frame: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     return ids.new_empty((*ids.shape, dim), dtype=dtype)
 
 
@@ -207,17 +210,23 @@ def _convolution(
     x: Tensor, frame: Tensor, weight_shape: _Ints, bias: Tensor | None, *settings: Any
 ) -> Tensor:
     weight = _weight(frame, weight_shape, x.dtype, x.device)
-    return torch.ops.aten.convolution.default(x, weight, bias, *settings)
+    y: Tensor = torch.ops.aten.convolution.default(x, weight, bias, *settings)
+    return y
 
 
 def _fake_convolution(
-    x: Tensor, frame: Tensor, weight_shape: _Ints, bias: Tensor | None, *settings: Any  # noqa: ARG001
+    x: Tensor,
+    frame: Tensor,
+    weight_shape: _Ints,
+    bias: Tensor | None,
+    *settings: Any,
 ) -> Tensor:
     weight = x.new_empty(weight_shape)
-    return torch.ops.aten.convolution.default(x, weight, bias, *settings)
+    y: Tensor = torch.ops.aten.convolution.default(x, weight, bias, *settings)
+    return y
 
 
-def _setup_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _setup_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, frame, ctx.weight_shape, _, *ctx.settings = inputs
     ctx.save_for_backward(frame)  # neither x nor the plain weight: the graph stays small
     ctx.size = x.shape[2:]
@@ -233,7 +242,13 @@ def _convolution_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             missing = [  # rows of x that the stride left over
                 n - ((out - 1) * s - 2 * p + d * (k - 1) + 1)
                 for n, out, s, p, d, k in zip(
-                    ctx.size, grad.shape[2:], stride, padding, dilation, ctx.weight_shape[2:], strict=True
+                    ctx.size,
+                    grad.shape[2:],
+                    stride,
+                    padding,
+                    dilation,
+                    ctx.weight_shape[2:],
+                    strict=True,
                 )
             ]
         grad_x = torch.ops.cnnzip.convolution(

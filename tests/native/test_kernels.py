@@ -96,25 +96,32 @@ def test_streams_are_the_codewords_one_after_the_other(code, data):
     starts = np.concatenate([[0], np.cumsum(lengths)])
     for table_bits in (1, 5, 12):
         decoded = np.zeros(symbols.size, np.uint16)
-        limits, offsets, longest, table_bits, table = code.decoding(-1, table_bits)
         code_status = huffman.decode_symbols(
-            frozen(out), starts, np.concatenate([[0], ends]), limits, offsets, longest, table_bits,
-            table, decoded, np.empty((2, len(streams)), np.uint64),
-        )  # fmt: skip
+            frozen(out),
+            starts,
+            np.concatenate([[0], ends]),
+            *code.decode_pairs(table_bits),
+            decoded,
+            np.empty((2, len(streams)), np.uint64),
+        )
         assert code_status == status.OK
         assert decoded.tolist() == symbols.tolist()
 
 
 def decode_ham(code, zero, streams_bytes, starts, n_weights, table_bits=12):
-    limits, offsets, longest, table_bits, table = code.decoding(zero, table_bits)
     capacity = max(n_weights)
     positions = np.zeros((len(n_weights), capacity), np.uint32)
     symbols = np.zeros((len(n_weights), capacity), np.uint16)
     where = np.zeros((3, len(n_weights)), np.uint64)
     result = ham.decode_ham(
-        frozen(np.frombuffer(streams_bytes, np.uint8)), np.array(starts), np.array(n_weights), limits,
-        offsets, longest, zero, table_bits, table, positions, symbols, where,
-    )  # fmt: skip
+        frozen(np.frombuffer(streams_bytes, np.uint8)),
+        np.array(starts),
+        np.array(n_weights),
+        *code.decode_runs(zero, table_bits),
+        positions,
+        symbols,
+        where,
+    )
     counts = where[2].astype(int)
     entries = [
         list(zip(positions[i, :n].tolist(), symbols[i, :n].tolist(), strict=True))

@@ -1,0 +1,150 @@
+"""Operations that Numba has no words for: unaligned loads, and rows of 16 sums in registers.
+
+Each is an LLVM intrinsic with a twin in plain Python for `NUMBA_DISABLE_JIT`. Numba runs no SLP
+vectorizer, and its loop vectorizer cannot prove that arrays do not overlap; so the inner loops of
+products with matrices are written here. Every operation is rounded by itself: none is fused.
+"""
+
+import sys
+
+import numpy as np
+from llvmlite import ir
+from numba import config
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 16
+
+
+def _pointer(context, builder, signature, args, i):
+    return context.make_array(signature.args[i])(context, builder, args[i]).data
+
+
+class _Run:
+    """The parts of a loop over a run of entries: what both products compute for each.
+
+    Arguments of the intrinsics: positions, symbols, values, first, stop, x, x_at, y, y_at.
+    """
+
+    def __init__(self, context, builder, signature, args):
+        self.context, self.builder, self.signature, self.args = context, builder, signature, args
+        scalar = context.get_value_type(signature.args[2].dtype)
+        self.vector = ir.VectorType(scalar, LANES)
+        self.align = context.get_abi_sizeof(scalar)
+        self.pointers = {i: _pointer(context, builder, signature, args, i) for i in (0, 1, 2, 5, 7)}
+
+    def entries(self):
+        """Loop over the entries; yields with an index."""
+        _, _, _, first, stop, *_ = self.args
+        return cgutils.for_range(self.builder, stop, start=first, intp=first.type)
+
+    def element(self, array, index):
+        return self.builder.load(self.builder.gep(self.pointers[array], [index]))
+
+    def address(self, array, at):
+        row = self.builder.gep(self.pointers[array], [at])
+        return self.builder.bitcast(row, self.vector.as_pointer())
+
+    def load(self, address):
+        value = self.builder.load(address)
+        value.align = self.align
+        return value
+
+    def store(self, value, address):
+        self.builder.store(value, address).align = self.align
+
+    def row(self, base, index):
+        """Offset of the row of 16 that entry `index` means, from `base`."""
+        position = self.builder.zext(self.element(0, index), base.type)
+        return self.builder.add(base, self.builder.shl(position, ir.Constant(base.type, 4)))
+
+    def factor(self, index):
+        """The entry's value in all lanes."""
+        symbol = self.builder.zext(self.element(1, index), ir.IntType(64))
+        value = self.element(2, symbol)
+        lane = ir.Constant(ir.IntType(32), 0)
+        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), value, lane)
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return self.builder.shuffle_vector(one, one, mask)
+
+
+if config.DISABLE_JIT:
+
+    def load_be64(buffer, byte):
+        """Eight bytes as one big-endian number."""
+        return np.uint64(int.from_bytes(buffer[int(byte) : int(byte) + 8].tobytes(), "big"))
+
+    def gather_run(positions, symbols, values, first, stop, x, x_at, y, y_at):
+        """Add the run's entries times their rows of `x` to one row of `y`."""
+        row = y[int(y_at) : int(y_at) + LANES]
+        for entry in range(first, stop):
+            at = (int(x_at) + LANES * int(positions[entry])) % 2**64
+            row += values[symbols[entry]] * x[at : at + LANES]
+
+    def scatter_run(positions, symbols, values, first, stop, x, x_at, y, y_at):
+        """Add the run's entries times one row of `x` to their rows of `y`."""
+        row = x[int(x_at) : int(x_at) + LANES]
+        for entry in range(first, stop):
+            at = (int(y_at) + LANES * int(positions[entry])) % 2**64
+            y[at : at + LANES] += values[symbols[entry]] * row
+
+else:
+
+    @intrinsic
+    def load_be64(typingctx, buffer, byte):
+        """Eight bytes of a uint8 array as one big-endian uint64, at any alignment.
+
+        Trusts: ``byte + 8 <= buffer.size``, which `bits.window` proves.
+        """
+
+        def codegen(context, builder, signature, args):
+            address = builder.gep(_pointer(context, builder, signature, args, 0), [args[1]])
+            value = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
+            value.align = 1
+            return builder.bswap(value) if sys.byteorder == "little" else value
+
+        return types.uint64(buffer, byte), codegen
+
+    @intrinsic
+    def gather_run(typingctx, positions, symbols, values, first, stop, x, x_at, y, y_at):
+        """Add entries ``first`` to ``stop`` times their rows of `x` to one row of `y`, in order.
+
+        The row of an entry is ``x[x_at + 16 * position:][:16]``, modulo 2**64.
+
+        Trusts: all rows lie inside, which the products' shapes and the decoders prove.
+        """
+
+        def codegen(context, builder, signature, args):
+            run = _Run(context, builder, signature, args)
+            target = run.address(7, args[8])
+            total = cgutils.alloca_once_value(builder, run.load(target))
+            with run.entries() as loop:
+                row = run.load(run.address(5, run.row(args[6], loop.index)))
+                term = builder.fmul(run.factor(loop.index), row)
+                builder.store(builder.fadd(builder.load(total), term), total)
+            run.store(builder.load(total), target)
+            return context.get_dummy_value()
+
+        signature = types.void(positions, symbols, values, first, first, x, x_at, y, y_at)
+        return signature, codegen
+
+    @intrinsic
+    def scatter_run(typingctx, positions, symbols, values, first, stop, x, x_at, y, y_at):
+        """Add entries ``first`` to ``stop`` times one row of `x` to their rows of `y`, in order.
+
+        The row of an entry is ``y[y_at + 16 * position:][:16]``, modulo 2**64.
+
+        Trusts: all rows lie inside, which the products' shapes and the decoders prove.
+        """
+
+        def codegen(context, builder, signature, args):
+            run = _Run(context, builder, signature, args)
+            row = run.load(run.address(5, args[6]))
+            with run.entries() as loop:
+                target = run.address(7, run.row(args[8], loop.index))
+                term = builder.fmul(run.factor(loop.index), row)
+                run.store(builder.fadd(run.load(target), term), target)
+            return context.get_dummy_value()
+
+        signature = types.void(positions, symbols, values, first, first, x, x_at, y, y_at)
+        return signature, codegen
