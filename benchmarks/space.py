@@ -72,14 +72,14 @@ def table(found: Mapping[str, bounds.Bounds]) -> str:
     return tabulate(lines, HEADERS, floatfmt=".4f", missingval="-")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the table, or the same as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true", help="print JSON with the frames' bytes")
-    arguments = parser.parse_args()
-    found = measure(arguments.folder)
-    if arguments.json:
+    options = parser.parse_args(arguments)
+    found = measure(options.folder)
+    if options.json:
         print(json.dumps({name: row.to_dict() for name, row in found.items()}, indent=2))
     else:
         print(table(found))
