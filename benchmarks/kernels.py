@@ -58,27 +58,25 @@ def ratios(
     return float(low), float(middle), float(high)
 
 
-def rows(weight: NDArray[np.float32], rounds: int) -> Iterator[dict[str, Any]]:
-    """One row a codec."""
+def measure(weight: NDArray[np.float32], codec: str, rounds: int) -> dict[str, Any]:
+    """One row of the table."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(weight.shape[1], np.float32)
     X = rng.standard_normal((weight.shape[1], COLUMNS), np.float32)
-    for codec in CODECS:
-        tensor = cnnzip.encode(weight, codec)
-        out = np.empty(weight.nbytes, np.uint8)
-        encode = [seconds(lambda codec=codec: cnnzip.encode(weight, codec)) for _ in range(3)]
-        decode = [seconds(lambda tensor=tensor: tensor.coded.decode_into(out)) for _ in range(7)]
-        due = weight.astype(np.float64) @ x
-        error = float(np.abs(tensor.matvec(x) - due).max() / np.abs(due).max())
-        yield {
-            "codec": codec,
-            "bits_per_weight": tensor.bits_per_weight,
-            "matvec": ratios(lambda: weight @ x, lambda t=tensor: t.matvec(x), rounds),
-            "matmat16": ratios(lambda: weight @ X, lambda t=tensor: t.matmat(X), rounds),
-            "encode_mb_s": weight.nbytes / float(np.median(encode)) / 1e6,
-            "decode_gb_s": weight.nbytes / float(np.median(decode)) / 1e9,
-            "error": error,
-        }
+    out = np.empty(weight.nbytes, np.uint8)
+    tensor = cnnzip.encode(weight, codec)
+    encode = [seconds(lambda: cnnzip.encode(weight, codec)) for _ in range(3)]
+    decode = [seconds(lambda: tensor.coded.decode_into(out)) for _ in range(7)]
+    due = weight.astype(np.float64) @ x
+    return {
+        "codec": codec,
+        "bits_per_weight": tensor.bits_per_weight,
+        "matvec": ratios(lambda: weight @ x, lambda: tensor.matvec(x), rounds),
+        "matmat16": ratios(lambda: weight @ X, lambda: tensor.matmat(X), rounds),
+        "encode_mb_s": weight.nbytes / float(np.median(encode)) / 1e6,
+        "decode_gb_s": weight.nbytes / float(np.median(decode)) / 1e9,
+        "error": float(np.abs(tensor.matvec(x) - due).max() / np.abs(due).max()),
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = []
     with threadpool_limits(1):
         for name, weight in tqdm(list(matrices(options.folder)), desc="timing", disable=None):
-            table += [{"matrix": name, **row} for row in rows(weight, options.rounds)]
+            table += [{"matrix": name, **measure(weight, c, options.rounds)} for c in CODECS]
     if options.json:
         json.dump(table, sys.stdout, indent=1)
         print()

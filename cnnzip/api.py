@@ -207,8 +207,8 @@ def load(
     model : nn.Module, optional
         Is filled and returned. Without one: a dict of plain torch tensors.
     keep : str
-        "coded": layers whose codec multiplies compute from the coded form. "dense": all weights
-        are decoded.
+        "coded": layers whose codec multiplies compute from the coded form; those of less than 1
+        KiB, which share a frame, come back plain. "dense": all weights are decoded.
     max_decoded_bytes, allow_ratio
         As of `open`, for all tensors together.
 

@@ -51,7 +51,7 @@ def test_kernel_policy(name, fn):
 
 
 def kernel_files():
-    return [p for p in sorted((ROOT / "cnnzip_native").glob("*.py")) if p.name != "_jit.py"]
+    return [p for p in sorted((ROOT / "cnnzip_native").glob("*.py")) if not p.name.startswith("_")]
 
 
 @pytest.mark.parametrize("path", kernel_files(), ids=lambda p: p.name)

@@ -140,12 +140,13 @@ class LineCodec(Codec):
         """
 
     def blocks_of_lines(self, first: int, stop: int) -> Iterator[Block]:
-        """The blocks that hold the lines from `first` on, up to `stop`."""
+        """The streams that hold the lines from `first` on, up to `stop`, in blocks."""
+        first_stream = first // self.lines.per_stream
+        last_stream = -(-stop // self.lines.per_stream)
         for block in self.blocks():
-            if block.first * self.lines.per_stream < stop and (
-                block.stop * self.lines.per_stream > first
-            ):
-                yield block
+            part = Block(max(block.first, first_stream), min(block.stop, last_stream))
+            if part.first < part.stop:
+                yield part
 
     # Decoding
 

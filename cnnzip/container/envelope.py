@@ -70,17 +70,13 @@ def _quoted(name: str) -> str:
 
 def sniff(start: bytes) -> str:
     """Tell the envelope by the first 8 bytes (ENV-2)."""
+    if len(start) < PREFIX_BYTES:
+        raise TruncatedError("ENV-1", "file", f"{len(start)} bytes hold no prefix and tail")
     if start[:6] == MAGIC:
-        if len(start) < PREFIX_BYTES:
-            raise TruncatedError("ENV-2", "prefix", f"{len(start)} bytes of {PREFIX_BYTES}")
         check_version(start[6], start[7], "file", "ENV-2")
         return CNNZ
-    if len(start) == 8 and 0 < int.from_bytes(start, "little") <= 100_000_000:
+    if 0 < int.from_bytes(start, "little") <= 100_000_000:
         return SAFETENSORS
-    if not start:
-        raise TruncatedError("ENV-2", "file", "it is empty")
-    if MAGIC.startswith(start):
-        raise TruncatedError("ENV-2", "prefix", f"{len(start)} bytes of {PREFIX_BYTES}")
     hint = "; a torch or NumPy archive: use `cnnzip compress`" if start[:2] == b"PK" else ""
     raise CorruptError("ENV-2", "file", f"starts with {start!r}: not a file of cnnzip{hint}")
 

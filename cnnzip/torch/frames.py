@@ -37,15 +37,15 @@ class _Known(NamedTuple):
         )
 
 
-#: By `id` of the tensor. The parsed form views a detached twin of the tensor, which does not keep the
-#: tensor alive; so entries go when their tensor goes.
+#: By `id` of the tensor. The parsed form views a detached twin of the tensor, which does not keep
+#: the tensor alive; so entries go when their tensor goes.
 _known: dict[int, _Known] = {}
 
 
 def parse(frame: Tensor) -> CodedTensor:
-    """The coded tensor that a frame holds; a second call with the same tensor costs next to nothing.
+    """The coded tensor that a frame holds; with the same tensor a second call costs little.
 
-    A frame on a device is copied to the host, once. One that was moved or written to is parsed anew.
+    A frame on a device is copied to the host, once. One moved or written to is parsed anew.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def parse(frame: Tensor) -> CodedTensor:
     Raises
     ------
     FormatError
-        The bytes are no frame, or damaged. Checksums and description are checked, nothing is decoded.
+        The bytes are no frame, or damaged. Checksums and description are checked, and nothing
+        is decoded.
     """
     key = id(frame)
     known = _known.get(key)

@@ -97,8 +97,10 @@ class CodedLayer(nn.Module):
             )
         frame = self._buffers.pop("weight")
         assert frame is not None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._buffers["weight"] = frame
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            self._buffers["weight"] = frame
         self.set_frame(fn(frame))
         return self
 
@@ -125,8 +127,8 @@ class CodedLayer(nn.Module):
         if isinstance(given, Tensor):
             if given.dtype != torch.uint8 or given.ndim != 1:
                 error_msgs.append(
-                    f"{name}: a plain {given.dtype} tensor of shape {tuple(given.shape)}, the layer is "
-                    "coded; load it into the plain model, then compress that"
+                    f"{name}: a plain {given.dtype} tensor of shape {tuple(given.shape)}, the "
+                    "layer is coded; load it into the plain model, then compress that"
                 )
                 return
             if not given.is_meta:

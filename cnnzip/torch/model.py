@@ -23,8 +23,8 @@ SLOW_BYTES = 32 << 20  # plain weights from which on progress is shown
 #: Rather than a smaller codec that cannot multiply, one that can, within these bounds.
 MOST_OVER_SMALLEST = 1.5
 LEAST_SAVING = 2.0
-#: In eval mode these read their layers' plain weights, or give them nested tensors, unless an attribute
-#: has this value.
+#: In eval mode these read their layers' plain weights, or give them nested tensors, unless an
+#: attribute has this value.
 FAST_PATHS: dict[type[nn.Module], tuple[str, object]] = {
     nn.TransformerEncoderLayer: ("activation_relu_or_gelu", 0),
     nn.TransformerEncoder: ("use_nested_tensor", False),
@@ -39,8 +39,8 @@ def compress(
 
     These are `nn.Linear`, `nn.Conv1d` to `3d`, `nn.ConvTranspose1d` to `3d` and `nn.Embedding`,
     not their subclasses, which may use their weight in any way: so the projections of
-    `nn.MultiheadAttention` stay plain. Plain stay, too, an embedding with `max_norm`, weights that a
-    plain layer shares and, with "auto", weights that do not shrink. `save` codes all of them.
+    `nn.MultiheadAttention` stay plain. Plain stay, too, an embedding with `max_norm`, weights that
+    a plain layer shares and, with "auto", weights that do not shrink. `save` codes all of them.
 
     Masks of `torch.nn.utils.prune`, parametrizations, weight and spectral norms are made permanent.
     Layers that share a weight share its frame.
@@ -241,7 +241,7 @@ def _code(weight: Tensor, codec: str, name: str) -> CodedTensor | None:
 
 
 def replace(model: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Put new modules in the place of old ones, wherever these stand; the model, or its successor."""
+    """Put new modules in the place of old ones, wherever these stand. Returns the model."""
     for module in list(model.modules()):
         for key, child in module._modules.items():
             if child in new:

@@ -9,7 +9,8 @@
 Gradients reach inputs and biases; weights are frozen. On devices other than the CPU the weight is
 decoded on the host and moved there for the length of the call.
 
-They are defined through `torch.library.Library`, whose calls cost a third of a `custom_op`'s.
+They are defined through `torch.library.Library`: an empty operator with gradients costs 6
+microseconds a call, a `custom_op` without them 9.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +46,8 @@ def _weight(frame: Tensor, shape: _Ints, dtype: torch.dtype, device: torch.devic
     coded = parse(frame)
     if coded.shape != tuple(shape) or dtype_of(coded) != dtype:
         raise ArgumentError(
-            f"the frame holds a {coded.dtype} tensor of shape {coded.shape}, not {dtype} {tuple(shape)}"
+            f"the frame holds a {coded.dtype} tensor of shape {coded.shape}, "
+            f"not {dtype} {tuple(shape)}"
         )
     return dense_of(coded).to(device)
 
@@ -65,8 +67,8 @@ def _product(x: Tensor, frame: Tensor, m: int, transpose: bool) -> Tensor:
     if not x.is_floating_point() or x.shape[-1:] != (n,) or m != due:
         raise ArgumentError(
             f"x is {x.dtype} of shape {tuple(x.shape)}; a product with this "
-            f"{'transposed ' * transpose}weight of shape {coded.shape} takes floats, from (..., {n}) "
-            f"to (..., {due}), not to (..., {m})"
+            f"{'transposed ' * transpose}weight of shape {coded.shape} takes floats, from "
+            f"(..., {n}) to (..., {due}), not to (..., {m})"
         )
     dtype, leading = x.dtype, x.shape[:-1]
     x = x.detach()
@@ -91,7 +93,7 @@ def _arithmetic(coded: CodedTensor) -> torch.dtype:
 
 
 def _to_panels(rows: Tensor, dtype: torch.dtype) -> "np.ndarray[Any, Any]":
-    """Lay out (n_rows, n) as (n_panels, n, 16), in one copy; the last panel is filled with zeros."""
+    """Lay out (n_rows, n) as (n_panels, n, 16), in one copy; zeros fill the last panel."""
     n_rows, n = rows.shape
     whole, rest = divmod(n_rows, PANEL)
     panels = torch.empty((whole + bool(rest), n, PANEL), dtype=dtype)
@@ -165,7 +167,8 @@ def _embedding(ids: Tensor, frame: Tensor, dim: int, dtype: torch.dtype) -> Tens
         )
     if coded.shape != (n_rows, dim) or dtype_of(coded) != dtype:
         raise ArgumentError(
-            f"the frame holds a {coded.dtype} tensor of shape {coded.shape}, not {dtype} (..., {dim})"
+            f"the frame holds a {coded.dtype} tensor of shape {coded.shape}, "
+            f"not {dtype} (..., {dim})"
         )
     return _rows(coded, wanted)[place].to(ids.device)
 
@@ -233,7 +236,7 @@ def _setup_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 
 
 def _convolution_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """A convolution's gradient is the transposed convolution of the same weight, and the reverse."""
+    """The gradient is the transposed convolution with the same weight, and the reverse."""
     grad_x = grad_bias = None
     if ctx.needs_input_grad[0]:
         stride, padding, dilation, transposed, _, groups = ctx.settings
