@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 import cnnzip
 
-CODECS = ("ham", "sham", "index-map")
+CODECS = ("banded", "ham", "sham", "index-map")
 COLUMNS = 16
 
 

@@ -1,4 +1,4 @@
-"""Operations that Numba has no words for: unaligned loads, and rows of 16 sums in registers.
+"""Operations that Numba has no words for: windows on bit strings, and rows of 16 sums in registers.
 
 Each is an LLVM intrinsic with a twin in plain Python for `NUMBA_DISABLE_JIT`. Numba runs no SLP
 vectorizer, and its loop vectorizer cannot prove that arrays do not overlap; so the inner loops of
@@ -70,9 +70,11 @@ class _Run:
 
 if config.DISABLE_JIT:
 
-    def load_be64(buffer, byte):
-        """Eight bytes as one big-endian number."""
-        return np.uint64(int.from_bytes(buffer[int(byte) : int(byte) + 8].tobytes(), "big"))
+    def window(buffer, bit):
+        """At least 57 bits from `bit` on, left-aligned; zeros past the end of the buffer."""
+        byte = int(bit) >> 3
+        word = int.from_bytes(buffer[byte : byte + 8].tobytes().ljust(8, b"\0"), "big")
+        return np.uint64((word << (int(bit) & 7)) % 2**64)
 
     def gather_run(positions, symbols, values, first, stop, x, x_at, y, y_at):
         """Add the run's entries times their rows of `x` to one row of `y`."""
@@ -91,19 +93,43 @@ if config.DISABLE_JIT:
 else:
 
     @intrinsic
-    def load_be64(typingctx, buffer, byte):
-        """Eight bytes of a uint8 array as one big-endian uint64, at any alignment.
+    def window(typingctx, buffer, bit):
+        """At least 57 bits from `bit` on, left-aligned; zeros past the end of the buffer.
 
-        Trusts: ``byte + 8 <= buffer.size``, which `bits.window` proves.
+        buffer : uint8 (n,); bit : uint64. Reads inside the buffer only, whatever `bit` is.
+
+        One unaligned load where eight bytes are left, else byte by byte. It is written here because
+        an inlined function that takes an array costs two reference counts a call.
+
+        Source: NUM-3.
         """
 
         def codegen(context, builder, signature, args):
-            address = builder.gep(_pointer(context, builder, signature, args, 0), [args[1]])
-            value = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
-            value.align = 1
-            return builder.bswap(value) if sys.byteorder == "little" else value
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            word = ir.IntType(64)
+            n_bytes = builder.zext(cgutils.unpack_tuple(builder, array.shape)[0], word)
+            byte = builder.lshr(args[1], ir.Constant(word, 3))
+            found = cgutils.alloca_once_value(builder, ir.Constant(word, 0))
+            end = builder.add(byte, ir.Constant(word, 8))
+            inside = builder.icmp_unsigned("<=", end, n_bytes)
+            with builder.if_else(inside, likely=True) as (fast, slow):
+                with fast:
+                    address = builder.gep(array.data, [byte])
+                    value = builder.load(builder.bitcast(address, word.as_pointer()))
+                    value.align = 1
+                    ordered = builder.bswap(value) if sys.byteorder == "little" else value
+                    builder.store(ordered, found)
+                with slow, cgutils.for_range(builder, ir.Constant(word, 8)) as loop:
+                    at = builder.add(byte, loop.index)
+                    shifted = builder.shl(builder.load(found), ir.Constant(word, 8))
+                    builder.store(shifted, found)
+                    with builder.if_then(builder.icmp_unsigned("<", at, n_bytes)):
+                        one = builder.zext(builder.load(builder.gep(array.data, [at])), word)
+                        builder.store(builder.or_(builder.load(found), one), found)
+            skipped = builder.and_(args[1], ir.Constant(word, 7))
+            return builder.shl(builder.load(found), skipped)
 
-        return types.uint64(buffer, byte), codegen
+        return types.uint64(buffer, types.uint64), codegen
 
     @intrinsic
     def gather_run(typingctx, positions, symbols, values, first, stop, x, x_at, y, y_at):

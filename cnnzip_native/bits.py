@@ -1,9 +1,8 @@
-"""Bit strings: codewords written and windows read, most significant bit first."""
+"""Bit strings: codewords written, and the ends of streams checked."""
 
 import numpy as np
 
-from cnnzip_native._jit import inlined, kernel
-from cnnzip_native._vectors import load_be64
+from cnnzip_native._jit import kernel
 from cnnzip_native.status import OK, STREAM_LENGTH, STREAM_PADDING
 
 
@@ -49,39 +48,6 @@ def encode_streams(symbols, ends, codewords, lengths, out, stream_bytes):
             at += 1
         stream_bytes[stream] = at - first
     return at
-
-
-@inlined
-def window(buffer, bit):
-    """At least 57 bits from `bit` on, left-aligned; zeros past the end of the buffer.
-
-    Parameters
-    ----------
-    buffer : uint8 (n,)
-    bit : uint64
-
-    Source: NUM-3.
-    """
-    byte = bit >> np.uint64(3)
-    if byte + np.uint64(8) <= np.uint64(buffer.size):
-        word = load_be64(buffer, byte)
-    else:
-        word = last_bytes(buffer, byte)
-    return word << (bit & np.uint64(7))
-
-
-@kernel
-def last_bytes(buffer, byte):
-    """Eight bytes from `byte` on, big-endian, with zeros for those past the end.
-
-    Source: NUM-3.
-    """
-    word = np.uint64(0)
-    for i in range(8):
-        word <<= np.uint64(8)
-        if byte + np.uint64(i) < np.uint64(buffer.size):
-            word |= np.uint64(buffer[byte + np.uint64(i)])
-    return word
 
 
 @kernel

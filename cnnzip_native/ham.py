@@ -3,7 +3,8 @@
 import numpy as np
 
 from cnnzip_native._jit import kernel
-from cnnzip_native.bits import check_end, window
+from cnnzip_native._vectors import window
+from cnnzip_native.bits import check_end
 from cnnzip_native.huffman import codeword_length, symbol_of
 from cnnzip_native.status import OK
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from cnnzip_native._jit import inlined, kernel
-from cnnzip_native.bits import check_end, window
+from cnnzip_native._vectors import window
+from cnnzip_native.bits import check_end
 from cnnzip_native.status import OK
 
 # A table is indexed by the next bits, 12 at most, and an entry, uint32, says what they decode to.

@@ -6,3 +6,5 @@ PLACE_PAST_END = 2  # a place outside its line
 PLACE_NOT_INCREASING = 3  # places of a line that do not increase
 STREAM_LENGTH = 4  # a stream that ends before or after its last codeword
 STREAM_PADDING = 5  # a padding bit that is set
+ENTRY_COUNT = 6  # lines whose entries are not as many as announced, or more than fit
+LAST_STATE = 7  # a stream whose last state is not 0

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", help="the file or folder to write (default: the input's name, .cnnz)"
     )
     parser.add_argument(
-        "--codec", default="auto", help="auto (default), raw, index-map, ham, sham; see the spec"
+        "--codec",
+        default="auto",
+        help="auto (default), banded, ham, sham, index-map, raw; see the spec",
     )
     parser.add_argument(
         "--signed-zeros",

@@ -9,6 +9,8 @@ _WORDS = {
     status.PLACE_NOT_INCREASING: ("places of a line that do not increase", "SHM-4"),
     status.STREAM_LENGTH: ("a stream that does not end with its last codeword", "LIN-5"),
     status.STREAM_PADDING: ("a padding bit that is set", "NUM-3"),
+    status.ENTRY_COUNT: ("lines with more or fewer entries than announced", "BND-7"),
+    status.LAST_STATE: ("a stream whose last state is not 0", "ANS-6"),
 }
 
 

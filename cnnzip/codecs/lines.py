@@ -84,7 +84,8 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> Vecto
     n_bytes = math.prod(shape) * dtype.itemsize
     room = np.zeros(n_bytes + 64, np.uint8)
     start = -room.ctypes.data % 64
-    return room[start : start + n_bytes].view(dtype).reshape(shape)
+    rows: Vector = room[start : start + n_bytes].view(dtype).reshape(shape)
+    return rows
 
 
 class _Scratch(threading.local):
@@ -128,6 +129,11 @@ class LineCodec(Codec):
     #: Codebook, by symbol.
     patterns: NDArray[np.unsignedinteger]
 
+    @property
+    def scan(self) -> NDArray[np.intp] | None:
+        """Places of a line in the order in which they are coded; None for their natural order."""
+        return None
+
     @abstractmethod
     def blocks(self) -> Sequence[Block]:
         """Streams cut into blocks that fit the cache: what one thread decodes at a time."""
@@ -138,6 +144,15 @@ class LineCodec(Codec):
 
         Raises CorruptError; what it returns has been checked.
         """
+
+    def blocks_by_entries(self, ends: NDArray[np.int64], most: int) -> Sequence[Block]:
+        """Blocks of up to `most` entries, one stream at least; ``ends[i]`` stand before stream i."""
+        blocks, first = [], 0
+        for s in range(1, self.lines.n_streams):
+            if ends[s + 1] - ends[first] > most:
+                blocks.append(Block(first, s))
+                first = s
+        return [*blocks, Block(first, self.lines.n_streams)] if self.lines.n_streams else []
 
     def blocks_of_lines(self, first: int, stop: int) -> Iterator[Block]:
         """The streams that hold the lines from `first` on, up to `stop`, in blocks."""
@@ -150,6 +165,15 @@ class LineCodec(Codec):
 
     # Decoding
 
+    def natural(self, block: Block) -> Entries:
+        """Decode a block, with places as the matrix has them; they may not increase in a line."""
+        entries = self.decode_block(block)
+        if self.scan is None:
+            return entries
+        line, place = np.divmod(entries.positions, np.uint32(max(entries.width, 1)))
+        positions = line * np.uint32(entries.width) + self.scan[place].astype(np.uint32)
+        return entries._replace(positions=positions)
+
     def decode_into(self, out: NDArray[np.uint8]) -> None:
         """Write every entry into zeros (DTY-2, LIN-1)."""
         from cnnzip_native.entries import write_entries
@@ -159,7 +183,7 @@ class LineCodec(Codec):
         steps = (1, self.shape.n_columns) if self.lines.axis else (self.shape.n_columns, 1)
 
         def write(block: Block) -> None:
-            write_entries(*self.decode_block(block), self.patterns, *steps, plain)
+            write_entries(*self.natural(block), self.patterns, *steps, plain)
 
         threads.run(write, self.blocks())
 
@@ -175,7 +199,7 @@ class LineCodec(Codec):
             at = block.first * self.lines.per_stream
             end = min(block.stop * self.lines.per_stream, self.lines.n_lines)
             part = np.zeros((end - at) * self.shape.n_columns, self.shape.dtype.pattern)
-            entries = self.decode_block(block)._replace(first_line=0)
+            entries = self.natural(block)._replace(first_line=0)
             write_entries(*entries, self.patterns, self.shape.n_columns, 1, part)
             rows = part.view(np.uint8)
             parts.append(rows[max(first - at, 0) * row_bytes : (min(stop, end) - at) * row_bytes])
@@ -202,7 +226,7 @@ class LineCodec(Codec):
         """Row, column and symbol of every entry, in scan order."""
         rows, columns, symbols = [], [], []
         for block in self.blocks():
-            e = self.decode_block(block)
+            e = self.natural(block)
             for s in range(e.begins.size):
                 run = slice(int(e.begins[s]), int(e.begins[s] + e.counts[s]))
                 line, place = np.divmod(e.positions[run].astype(np.int64), max(e.width, 1))
@@ -253,7 +277,8 @@ class LineCodec(Codec):
             return self._multiply_vector(x, m, gather=transpose == bool(self.lines.axis))
         n_columns = x.shape[1]
         if n_columns == PANEL:
-            return self.multiply_panels(x[None], transpose)[0]
+            only: Vector = self.multiply_panels(x[None], transpose)[0]
+            return only
         panels = aligned_zeros((-(-n_columns // PANEL), n, PANEL), x.dtype)
         for p, panel in enumerate(panels):
             columns = x[:, p * PANEL : (p + 1) * PANEL]
@@ -265,10 +290,13 @@ class LineCodec(Codec):
     def _multiply_vector(self, x: Vector, m: int, gather: bool) -> Vector:
         from cnnzip_native.entries import gather_vector, scatter_vector
 
-        values = self.values(x.dtype)
         y = np.zeros(m, x.dtype)
-        self._product(gather_vector if gather else scatter_vector, values, x, y, gather)
-        return y
+        if gather and self.scan is not None:
+            x = x[self.scan]
+        self._product(
+            gather_vector if gather else scatter_vector, self.values(x.dtype), x, y, gather
+        )
+        return y if gather else self._in_place(y, 0)
 
     def multiply_panels(self, x: Vector, transpose: bool = False) -> Vector:
         """`multiply` on columns already cut into panels: (n_panels, n, 16) to (n_panels, m, 16)."""
@@ -278,8 +306,18 @@ class LineCodec(Codec):
         y = aligned_zeros((x.shape[0], m, PANEL), x.dtype)
         gather = transpose == bool(self.lines.axis)
         kernel = gather_panels if gather else scatter_panels
+        if gather and self.scan is not None:
+            x = np.ascontiguousarray(x[:, self.scan])
         self._product(kernel, self.values(x.dtype), x, y, gather)
-        return y
+        return y if gather else self._in_place(y, 1)
+
+    def _in_place(self, y: Vector, axis: int) -> Vector:
+        """Results of a scatter, from the order of the scan to that of the matrix."""
+        if self.scan is None:
+            return y
+        natural: Vector = np.empty_like(y)
+        natural[(slice(None),) * axis + (self.scan,)] = y
+        return natural
 
     def _product(
         self, kernel: Callable[..., None], values: Vector, x: Vector, y: Vector, gather: bool

@@ -198,12 +198,7 @@ class Sham(LineCodec):
 
     @cached_property
     def _blocks(self) -> Sequence[Block]:
-        blocks, first = [], 0
-        for s in range(self.lines.n_streams):
-            if self.entry_ends[s + 1] - self.entry_ends[first] > BLOCK_ENTRIES and s > first:
-                blocks.append(Block(first, s))
-                first = s
-        return [*blocks, Block(first, self.lines.n_streams)] if self.lines.n_streams else []
+        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES)
 
     def blocks(self) -> Sequence[Block]:
         """As many streams as make `BLOCK_ENTRIES`."""

@@ -16,7 +16,7 @@ Patterns = NDArray[np.unsignedinteger]
 SIGNED_ZEROS = ("drop", "keep")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MatrixShape:
     """A tensor's shape and type, and its view as a matrix (LIN-1)."""
 

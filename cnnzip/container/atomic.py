@@ -56,10 +56,15 @@ def _locked_temporary(target: Path) -> tuple[int, str]:
         descriptor, name = tempfile.mkstemp(SUFFIX, f".{target.name}.", target.parent)
         if fcntl is None:
             return descriptor, name
-        with suppress(OSError):
+        taken = False
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(name):
-                return descriptor, name
+        except BlockingIOError:
+            taken = True
+        except OSError:  # no locks on this file system: nothing is taken for stale there
+            return descriptor, name
+        if not taken and os.path.exists(name):
+            return descriptor, name
         os.close(descriptor)  # taken for stale before it was locked: make another
 
 

@@ -1,6 +1,7 @@
 """Names and places of a file's tensors: the directory, and the index of the pack (ENV, PCK)."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from cnnzip.errors import ArgumentError, CorruptError
 RESERVED = ("__metadata__", "__cnnzip__")  # ENV-4
 PACK_BYTES = 1024  # tensors below this are packed; ENV-8, PCK-2
 FRAME, PACKED, ALIAS = 0, 1, 2
+CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 def name_fault(name: str) -> str | None:
@@ -25,7 +27,7 @@ def name_fault(name: str) -> str | None:
         return "is not Unicode"
     if not 1 <= n_bytes <= MAX_NAME_BYTES:
         return f"has {n_bytes} bytes, 1 to {MAX_NAME_BYTES} are allowed"
-    if any(c < " " or c == "\x7f" for c in name):
+    if CONTROL.search(name):
         return "has control characters"
     return "is reserved" if name in RESERVED else None
 
@@ -65,6 +67,9 @@ class Item(NamedTuple):
     kind: int
     name: str
     value: int
+
+
+NEXT_PACKED = Item(PACKED, "", 0)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class Directory:
 def _parse_item(cursor: Cursor, before: Sequence[Item]) -> Item:
     kind = cursor.varint()
     if kind == PACKED:
-        return Item(PACKED, "", 0)
+        return NEXT_PACKED
     if kind not in (FRAME, ALIAS):
         raise CorruptError("ENV-3", "directory", f"an item of kind {kind}")
     item = Item(kind, _parse_name(cursor), cursor.varint())
@@ -138,7 +143,7 @@ def encode_metadata(metadata: Mapping[str, str]) -> bytes:
         return b""
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items()):
         raise ArgumentError("metadata holds strings by string keys only [ENV-7]")
-    text = json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(dict(metadata), separators=(",", ":")).encode()
     if len(text) > MAX_METADATA_BYTES:
         raise ArgumentError(
             f"metadata takes {len(text):,} bytes, at most {MAX_METADATA_BYTES:,} [ENV-7]"
@@ -175,11 +180,12 @@ def parse_pack_index(section: memoryview, n_due: int, n_bytes: int) -> PackIndex
     if n_tensors != n_due:
         raise CorruptError("ENV-5", "pack index", f"{n_tensors} tensors, {n_due} in the directory")
     index = []
+    shapes: dict[MatrixShape, MatrixShape] = {}
     for _ in range(n_tensors):
         name, shape = _parse_name(cursor), parse_shape(cursor)
         if shape.n_bytes >= PACK_BYTES:
             raise CorruptError("PCK-2", "pack index", f"{name!r} of {shape.n_bytes} bytes")
-        index.append((name, shape))
+        index.append((name, shapes.setdefault(shape, shape)))  # most are alike
     cursor.finish("PCK-2")
     total = sum(shape.n_bytes for _, shape in index)
     if total != n_bytes:

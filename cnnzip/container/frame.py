@@ -166,9 +166,15 @@ def write_frame(
 def rename_frame(frame: Bytes, name: str) -> bytes:
     """The same frame for another name; sections are copied, not decoded (FRM-9)."""
     header = Header.parse(frame)
-    head = Header(header.codec_id, header.shape, name_crc(name), header.sections).write()
-    assert len(head) == header.header_bytes
-    return head + bytes(memoryview(frame)[header.header_bytes :])
+    cursor = Cursor(frame, "frame header")
+    cursor.take(len(MAGIC) + len(VERSION))
+    for _ in range(4):  # header_bytes, codec, required, optional
+        cursor.varint()
+    parse_shape(cursor)
+    head = bytearray(cursor.data[: header.header_bytes - 4])
+    head[cursor.at : cursor.at + 4] = name_crc(name).to_bytes(4, "little")
+    head += crc32(head).to_bytes(4, "little")
+    return bytes(head) + bytes(cursor.data[header.header_bytes :])
 
 
 def parse_sections(frame: Bytes, header: Header) -> list[memoryview]:

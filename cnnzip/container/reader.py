@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cnnzip.tensor import CodedTensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Where a tensor lies: a frame of its own, or a place in the pack."""
 

@@ -158,13 +158,14 @@ def _write_rest(
 ) -> tuple[bytes, bytes]:
     """The pack frame and the directory; stored plainly where they compress too well (ENV-6)."""
     packed = [(t.name, *t.plain()) for t, is_small in zip(tensors, small, strict=True) if is_small]
-    for plainly in (False, True):
+    plainly = False
+    while True:
         pack = _write_pack(packed, plainly) if packed else b""
         directory = Directory(items, len(pack), metadata).write(plainly)
         least = PREFIX_BYTES + frames_bytes + len(pack) + len(directory) + TAIL_BYTES
-        if len(items) <= least // 4 + 4096:
-            break
-    return pack, directory
+        if plainly or len(items) <= least // 4 + 4096:
+            return pack, directory
+        plainly = True
 
 
 def _write_pack(

@@ -62,6 +62,9 @@ class Cursor:
 
     def varint(self) -> int:
         """Read a varint (NUM-2)."""
+        if self.left and self.data[self.at] < 128:  # nearly all
+            self.at += 1
+            return self.data[self.at - 1]
         start, number = self.at, 0
         for shift in range(0, 56, 7):
             byte = self.take(1)[0]

@@ -13,6 +13,8 @@ def read_codebook(cursor, dtype, zero):
     n_values = cursor.varint()
     if n_values > MAX_VALUES:
         raise CorruptError("BOK-1", f"{n_values} values, at most {MAX_VALUES}")
+    if dtype.size > 8:
+        raise CorruptError("BOK-1", f"a codebook of {dtype.name}")
     data = cursor.take(n_values * dtype.size)  # BOK-1
     check_patterns(dtype, data)
     patterns = patterns_of(dtype, data)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from spec.reference import pack
-from spec.reference.errors import CorruptError, RefusedError, TruncatedError
+from spec.reference.errors import CorruptError, TruncatedError
 from spec.reference.frame import CODECS, check_limits, decode, parse_frame
 from spec.reference.numbers import Cursor, check_version, crc32
 from spec.reference.planes import read_blob
@@ -66,14 +66,13 @@ def read_file(data, max_decoded_bytes=None, allow_ratio=False):
         if frame.name_crc != crc32(item.name.encode()):
             raise CorruptError("ENV-13", f"not the frame of {item.name!r}")
         if CODECS[frame.codec] is pack:
-            raise CorruptError("ENV-3", f"{item.name!r} is a pack")
+            raise CorruptError("ENV-5", f"{item.name!r} is a pack")
     pack_frame = parse_pack(packed, len(directory.of_kind(1)))
     everything = frames + ([pack_frame] if pack_frame else [])
     for frame in everything:
-        check_limits(frame, max_decoded_bytes, allow_ratio)
+        check_limits(frame.n_bytes, frame.length, max_decoded_bytes, allow_ratio)
     total = sum(frame.n_bytes for frame in everything)
-    if max_decoded_bytes is not None and total > max_decoded_bytes:
-        raise RefusedError("FRM-8", f"{total} bytes decoded, at most {max_decoded_bytes}")
+    check_limits(total, len(data), max_decoded_bytes, allow_ratio)
     return resolve(directory, frames, pack_frame)
 
 
@@ -128,7 +127,8 @@ def read_tail(data, prefix_bytes):
     if tail.take(4) != TAIL_MAGIC:
         raise TruncatedError("ENV-1", "the file does not end with its tail")
     if file_bytes != len(data):
-        raise CorruptError("ENV-1", f"a file of {len(data)} bytes, not {file_bytes}")
+        error = TruncatedError if len(data) < file_bytes else CorruptError
+        raise error("ENV-1", f"a file of {len(data)} bytes, not {file_bytes}")
     at = len(data) - TAIL_BYTES - directory_bytes
     if at < prefix_bytes:
         raise CorruptError("ENV-5", f"a directory of {directory_bytes} bytes")
@@ -180,6 +180,8 @@ def parse_metadata(data):
 def cut_frames(data, directory, prefix_bytes, directory_bytes):
     """The bytes of the items' own frames, and of the pack frame or None (ENV-5)."""
     sizes = [item.number for item in directory.of_kind(0)]
+    if (directory.pack_bytes == 0) != (not directory.of_kind(1)):
+        raise CorruptError("ENV-5", f"a pack of {directory.pack_bytes} bytes")
     if directory.pack_bytes:
         sizes.append(directory.pack_bytes)
     if any(size < MIN_FRAME for size in sizes):
@@ -195,8 +197,6 @@ def cut_frames(data, directory, prefix_bytes, directory_bytes):
 def parse_pack(packed, n_items):
     """The pack frame, or None; it holds as many tensors as there are items of kind 1 (ENV-5)."""
     if packed is None:
-        if n_items:
-            raise CorruptError("ENV-5", f"no pack for {n_items} items")
         return None
     frame = parse_frame(packed)
     if CODECS[frame.codec] is not pack:

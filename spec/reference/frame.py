@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from math import prod
 
-from spec.reference import ham, index_map, pack, raw, sham
+from spec.reference import banded, ham, index_map, pack, raw, sham
 from spec.reference.errors import CorruptError, RefusedError, VersionError
 from spec.reference.numbers import Cursor, Dtype, check_version, crc32, read_dtype
 from spec.reference.shape import read_dims
 
-CODECS = {1: raw, 2: index_map, 3: ham, 4: sham, 16: pack}  # VER-3: no id gets another meaning
+CODECS = {1: raw, 2: index_map, 3: ham, 4: sham, 5: banded, 16: pack}  # VER-3
 
 MAX_HEADER = 65_536
 MAX_SECTIONS = 16
@@ -78,24 +78,25 @@ def parse_frame(data, name=None):
         if crc32(section) != crc:
             raise CorruptError("FRM-5", "the CRC of a section does not match")
 
-    padding = start.take(start.left)
-    if len(data) % 8 or len(padding) >= 16 or any(padding):
-        raise CorruptError("FRM-6", f"the padding is {padding[:16].hex(' ')}")
-    if dims == (len(data),):
-        raise CorruptError("FRM-6", "the frame has the shape of its tensor")
+    padding_bytes = -start.at % 8  # FRM-6
+    if dims == (start.at + padding_bytes,):
+        padding_bytes += 8
+    padding = start.take(padding_bytes)
+    start.end()
+    if any(padding):
+        raise CorruptError("FRM-6", f"the padding is {padding.hex(' ')}")
     return Frame(codec, dtype, dims, name_crc, sections, len(data))
 
 
-def check_limits(frame, max_decoded_bytes=None, allow_ratio=False):
-    """Refuse a frame that decodes to too much, before anything is allocated (FRM-8)."""
-    n = frame.n_bytes
-    if max_decoded_bytes is not None and n > max_decoded_bytes:
-        raise RefusedError("FRM-8", f"{n} bytes decoded, at most {max_decoded_bytes}")
-    if not allow_ratio and n > SURELY_FINE and n > MAX_RATIO * frame.length:
-        raise RefusedError("FRM-8", f"{n} bytes decoded out of {frame.length}")
+def check_limits(n_decoded, n_coded, max_decoded_bytes=None, allow_ratio=False):
+    """Refuse what decodes to too many bytes, before anything is allocated (FRM-8)."""
+    if max_decoded_bytes is not None and n_decoded > max_decoded_bytes:
+        raise RefusedError("FRM-8", f"{n_decoded} bytes decoded, at most {max_decoded_bytes}")
+    if not allow_ratio and n_decoded > SURELY_FINE and n_decoded > MAX_RATIO * n_coded:
+        raise RefusedError("FRM-8", f"{n_decoded} bytes decoded out of {n_coded}")
 
 
 def decode(frame, max_decoded_bytes=None, allow_ratio=False):
     """The bytes of the frame's tensor, in C order."""
-    check_limits(frame, max_decoded_bytes, allow_ratio)
+    check_limits(frame.n_bytes, frame.length, max_decoded_bytes, allow_ratio)
     return CODECS[frame.codec].decode(frame)

@@ -17,8 +17,8 @@ def decode(frame):
     check_order(book, counts)  # BOK-2
     lengths = cursor.varints(lines.n_streams)
     cursor.end()
-    if not book and frame.n_weights:
-        raise CorruptError("HAM-2", f"no value for {frame.n_weights} weights")
+    if (not book) != (frame.n_weights == 0):
+        raise CorruptError("HAM-2", f"{len(book)} values for {frame.n_weights} weights")
 
     streams = split(frame.sections[1], lengths)
     values = [pattern.to_bytes(frame.dtype.size, "little") for pattern in book]

@@ -1,6 +1,6 @@
 """Canonical Huffman codes (HUF), written to be read."""
 
-from spec.reference.errors import CorruptError, TruncatedError
+from spec.reference.errors import CorruptError
 from spec.reference.numbers import bits_of, check_padding
 
 MAX_LENGTH = 24
@@ -47,7 +47,7 @@ def decode_stream(words, stream, n):
         word = ""
         while word not in symbol_of:
             if at == len(bits):
-                raise TruncatedError("LIN-5", f"{len(symbols)} symbols in a stream of {n}")
+                raise CorruptError("LIN-5", f"{len(symbols)} symbols in a stream of {n}")
             word += bits[at]
             at += 1
         symbols.append(symbol_of[word])

@@ -1,7 +1,7 @@
 """index-map, codec 2 (IMP), written to be read."""
 
 from spec.reference.codebook import check_order, read_codebook
-from spec.reference.errors import CorruptError, TruncatedError
+from spec.reference.errors import CorruptError
 from spec.reference.numbers import Cursor, bits_of, check_padding
 
 SECTIONS = 2  # IMP-1
@@ -21,11 +21,10 @@ def decode(frame):
         raise CorruptError("IMP-2", f"{len(book)} values, {width} bits for {n} weights")
 
     section = frame.sections[1]
-    if len(section) * 8 < n * width:
-        raise TruncatedError("IMP-3", f"{len(section)} bytes for {n} indices of {width} bits")
+    if len(section) != -(-n * width // 8):
+        raise CorruptError("IMP-3", f"{len(section)} bytes for {n} indices of {width} bits")
     values = [pattern.to_bytes(frame.dtype.size, "little") for pattern in book]
     if width == 0:
-        check_padding(bits_of(section), "IMP-3")
         return b"".join(values) * n  # not a loop: no byte carries n
     bits = bits_of(section)
     check_padding(bits[n * width :], "IMP-3")

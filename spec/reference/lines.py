@@ -41,7 +41,7 @@ def lines_of(axis, lines_per_stream, dims):
     if axis not in (0, 1):
         raise CorruptError("LIN-2", f"axis {axis}")
     n_lines, width = (rows, columns) if axis == 0 else (columns, rows)  # LIN-2
-    if lines_per_stream < 1 or (n_lines == 0 and lines_per_stream != 1):
+    if not 1 <= lines_per_stream <= max(n_lines, 1):
         raise CorruptError("LIN-3", f"{lines_per_stream} of {n_lines} lines in a stream")
     if lines_per_stream * width >= 1 << 31:
         raise CorruptError("LIN-4", f"streams of {lines_per_stream} x {width} weights")

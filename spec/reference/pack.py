@@ -9,6 +9,8 @@ from spec.reference.planes import read_blob, read_planes
 from spec.reference.shape import read_dims, read_name
 
 SECTIONS = 2  # PCK-1
+MAX_TENSORS = 1 << 20
+BIG = 1024  # bytes; ENV-8
 
 
 class Place(NamedTuple):
@@ -17,6 +19,10 @@ class Place(NamedTuple):
     name: str
     dtype: Dtype
     dims: tuple[int, ...]
+
+    @property
+    def n_bytes(self):
+        return self.dtype.size * prod(self.dims)
 
 
 def read_index(frame, n_items=None):
@@ -27,10 +33,15 @@ def read_index(frame, n_items=None):
     index, n_tensors = [], cursor.varint()
     if n_items not in (None, n_tensors):
         raise CorruptError("ENV-5", f"a pack of {n_tensors} tensors, the directory has {n_items}")
+    if n_tensors > MAX_TENSORS:
+        raise CorruptError("PCK-2", f"{n_tensors} tensors, at most {MAX_TENSORS}")
     while len(index) < n_tensors:
-        index.append(Place(read_name(cursor), read_dtype(cursor), read_dims(cursor)))  # PCK-2
+        place = Place(read_name(cursor), read_dtype(cursor), read_dims(cursor))  # PCK-2
+        if place.n_bytes >= BIG:
+            raise CorruptError("PCK-2", f"{place.name!r} of {place.n_bytes} bytes in a pack")
+        index.append(place)
     cursor.end()
-    n = sum(dtype.size * prod(dims) for _, dtype, dims in index)
+    n = sum(place.n_bytes for place in index)
     if n != frame.n_bytes:
         raise CorruptError("PCK-2", f"tensors of {n} bytes, the pack is of {frame.n_bytes}")
     return index

@@ -67,21 +67,20 @@ class Product:
     """W or its transpose, ready to be multiplied: its lines of entries, and how to round."""
 
     def __init__(self, frame, transpose, x_dtype):
-        if frame.dtype.name in NO_PRODUCT or not hasattr(CODECS[frame.codec], "axis"):
+        codec = CODECS[frame.codec]
+        if frame.dtype.name in NO_PRODUCT or not hasattr(codec, "axis"):
             raise RefusedError("MAT-2", f"{frame.dtype.name} of codec {frame.codec}: no product")
         wide = frame.dtype.name in WIDE or x_dtype == "float64"  # MAT-2
         self.round = float if wide else round32
-        self.layout = lines_of(CODECS[frame.codec].axis(frame), 1, frame.dims)
+        self.layout = lines_of(codec.axis(frame), 1, frame.dims)
         self.gathers = (self.layout.axis == 1) == transpose  # MAT-3, MAT-4
         sides = self.layout.width, self.layout.n_lines
         self.n_in, self.n_out = sides if self.gathers else reversed(sides)
         patterns = patterns_of(frame.dtype, decode(frame))
+        scan = codec.scan(frame) if hasattr(codec, "scan") else range(self.layout.width)  # BND-9
         self.lines = []
         for line in range(self.layout.n_lines):
-            numbered = (
-                (place, patterns[self.layout.c_order(line, place)])
-                for place in range(self.layout.width)
-            )
+            numbered = ((place, patterns[self.layout.c_order(line, place)]) for place in scan)
             self.lines.append(
                 [(p, value_of(frame.dtype, pattern)) for p, pattern in numbered if pattern]  # MAT-1
             )

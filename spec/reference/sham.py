@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from spec.reference.codebook import check_order, read_codebook
-from spec.reference.errors import CorruptError, TruncatedError
+from spec.reference.errors import CorruptError
 from spec.reference.huffman import codewords, decode_stream, read_code
 from spec.reference.lines import lines_of, split
 from spec.reference.numbers import Cursor
@@ -21,8 +21,8 @@ def decode(frame):
     check_order(book, counts)  # BOK-2
     stream_lengths = cursor.varints(lines.n_streams)
     cursor.end()
-    if not book and n_entries:
-        raise CorruptError("SHM-2", f"no value for {n_entries} entries")
+    if (not book) != (n_entries == 0):
+        raise CorruptError("SHM-2", f"{len(book)} values for {n_entries} entries")
     if len(book) > 1 and n_entries > 8 * len(streams):
         raise CorruptError("SHM-6", f"{n_entries} entries in {8 * len(streams)} bits")
 
@@ -53,12 +53,10 @@ def size_of(largest):
 
 
 def integers(section, n, size, clause):
-    if len(section) < n * size:
-        raise TruncatedError(clause, f"{len(section)} bytes for {n} integers of {size} bytes")
+    if len(section) != n * size:
+        raise CorruptError(clause, f"{len(section)} bytes for {n} integers of {size} bytes")
     cursor = Cursor(section, clause)
-    values = [cursor.unsigned(size) for _ in range(n)]
-    cursor.end()
-    return values
+    return [cursor.unsigned(size) for _ in range(n)]
 
 
 def axis(frame):

@@ -1,0 +1,180 @@
+"""banded, codec 5 (BND), written to be read."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from spec.reference.ans import Stream, read_integers, read_log_size, read_weights, table
+from spec.reference.codebook import read_codebook
+from spec.reference.errors import CorruptError
+from spec.reference.lines import Lines, lines_of, split
+from spec.reference.numbers import Cursor
+
+SECTIONS = 2  # BND-1
+
+MAX_BANDS = 64
+MAX_CLASSES = 64
+MAX_TABLES = 64
+MAX_WIDTH = 1 << 24
+
+COUNT_BITS = 4  # BND-6: direct bits of the number of entries of a line,
+GAP_BITS = 4  # of a gap
+VALUE_BITS = 8  # and of a symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Which tables decode an entry (BND-4); a table is a list of rows (ANS-5)."""
+
+    thresholds: list
+    n_before: int
+    count_table: list
+    gap_map: list
+    value_map: list
+    gap_tables: list
+    value_tables: list
+
+    def line_class(self, n):
+        """The class of a line of n entries (BND-5)."""
+        return sum(threshold <= n for threshold in self.thresholds)
+
+    def before(self, gap):
+        """What a context knows of the gap before, None for the first entry of a line (BND-5)."""
+        if self.n_before == 1 or gap is None:
+            return 0
+        return 1 if gap == 0 else 2
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    lines: Lines
+    log_size: int
+    book: list  # patterns
+    n_bands: int
+    bands: list  # by place of the matrix view
+    contexts: Contexts | None
+    streams: list  # of each, its entries and its length in bytes
+
+    def scan(self):
+        """The places of a line in the order in which they are scanned (BND-3)."""
+        if not self.book:
+            return range(self.lines.width)  # BND-2: no bands, and nothing to find
+        return sorted(range(self.lines.width), key=self.bands.__getitem__)
+
+
+def describe(frame):
+    cursor = Cursor(frame.sections[0], "BND-1")
+    lines = lines_of(cursor.varint(), cursor.varint(), frame.dims)
+    if lines.width >= MAX_WIDTH:
+        raise CorruptError("BND-8", f"lines of {lines.width} places")
+    n_entries = cursor.varint()
+    log_size = read_log_size(cursor)
+    book = read_codebook(cursor, frame.dtype, zero="BND-2")  # in any order
+    if (not book) != (n_entries == 0):
+        raise CorruptError("BND-2", f"{len(book)} values for {n_entries} entries")
+    n_bands, bands, contexts = 0, [], None
+    if book:  # BND-2
+        n_bands, bands = read_bands(cursor, lines.width)
+        contexts = read_contexts(cursor, n_bands, log_size)
+    numbers = cursor.varints(2 * lines.n_streams)
+    cursor.end()
+    streams = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if sum(n for n, _ in streams) != n_entries:
+        raise CorruptError("BND-1", f"streams of {sum(n for n, _ in streams)}, not {n_entries}")
+    if not book and any(n_bytes for _, n_bytes in streams):
+        raise CorruptError("BND-2", "a stream of bytes and of no entries")
+    return Description(lines, log_size, book, n_bands, bands, contexts, streams)
+
+
+def read_count(cursor, most, clause):
+    n = cursor.varint()
+    if not 1 <= n <= most:
+        raise CorruptError(clause, f"{n} where 1 to {most} may be")
+    return n
+
+
+def read_indices(cursor, n, limit, clause):
+    """A bit string of n integers below `limit`, each of the fewest bits that hold them all."""
+    found = read_integers(cursor, n, (limit - 1).bit_length(), clause)
+    if any(index >= limit for index in found):
+        raise CorruptError(clause, f"{max(found)}, which must be below {limit}")
+    return found
+
+
+def read_bands(cursor, width):
+    """How many bands there are, and the band of each place (BND-3)."""
+    n_bands = read_count(cursor, MAX_BANDS, "BND-3")
+    return n_bands, read_indices(cursor, width, n_bands, "BND-3")
+
+
+def read_contexts(cursor, n_bands, log_size):
+    n_classes = read_count(cursor, MAX_CLASSES, "BND-4")
+    thresholds = cursor.varints(n_classes - 1)
+    if any(b <= a for a, b in pairwise(thresholds)):
+        raise CorruptError("BND-4", f"the thresholds {thresholds}")
+    n_before = cursor.varint()
+    if n_before not in (1, 3):
+        raise CorruptError("BND-4", f"n_before is {n_before}")
+    count_table = table(read_weights(cursor), log_size)
+    n_gap_tables = read_count(cursor, MAX_TABLES, "BND-4")
+    n_value_tables = read_count(cursor, MAX_TABLES, "BND-4")
+    n_contexts = n_classes * n_bands * n_before
+    gap_map = read_indices(cursor, n_contexts, n_gap_tables, "BND-5")
+    value_map = read_indices(cursor, n_contexts, n_value_tables, "BND-5")
+    tables = [table(read_weights(cursor), log_size) for _ in range(n_gap_tables + n_value_tables)]
+    gap_tables, value_tables = tables[:n_gap_tables], tables[n_gap_tables:]
+    return Contexts(thresholds, n_before, count_table, gap_map, value_map, gap_tables, value_tables)
+
+
+def decode(frame):
+    found = describe(frame)
+    lines, size, scan = found.lines, frame.dtype.size, found.scan()
+    data = bytearray(frame.n_bytes)
+    streams = split(frame.sections[1], [n_bytes for _, n_bytes in found.streams])
+    if not found.book:
+        return bytes(data)
+    for i, (n_entries, _) in enumerate(found.streams):
+        stream = Stream(streams[i], found.log_size)
+        for line in lines.stream(i):
+            entries = read_line(stream, found, scan, n_entries)
+            n_entries -= len(entries)
+            for place, symbol in entries:
+                at = lines.c_order(line, scan[place]) * size
+                data[at : at + size] = found.book[symbol].to_bytes(size, "little")
+        if n_entries:
+            raise CorruptError("BND-7", f"{n_entries} entries too few in stream {i}")
+        stream.end()
+    return bytes(data)
+
+
+def read_line(stream, found, scan, most):
+    """The place in the scan and the symbol of each entry of a line (BND-6)."""
+    width, contexts = found.lines.width, found.contexts
+    n = stream.number(contexts.count_table, COUNT_BITS)
+    if n > min(width, most):
+        raise CorruptError("BND-7", f"{n} entries in a line of {width}, {most} are left")
+    line_class = contexts.line_class(n)
+    entries, place, gap = [], 0, None
+    for _ in range(n):
+        if place == width:
+            raise CorruptError("BND-7", f"an entry at the end of a line of {width}")
+        band = found.bands[scan[place]]
+        context = line_class * found.n_bands + band  # BND-5
+        context = context * contexts.n_before + contexts.before(gap)
+        gap = stream.number(contexts.gap_tables[contexts.gap_map[context]], GAP_BITS)
+        if place + gap >= width:
+            raise CorruptError("BND-7", f"a gap of {gap} at place {place} of {width}")
+        symbol = stream.number(contexts.value_tables[contexts.value_map[context]], VALUE_BITS)
+        if symbol >= len(found.book):
+            raise CorruptError("BND-7", f"symbol {symbol}, {len(found.book)} values")
+        entries.append((place + gap, symbol))
+        place += gap + 1
+    return entries
+
+
+def axis(frame):
+    return Cursor(frame.sections[0], "BND-1").varint()
+
+
+def scan(frame):
+    """The order in which products take the places of a line (BND-9)."""
+    return describe(frame).scan()
