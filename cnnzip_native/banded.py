@@ -230,7 +230,7 @@ def read_state(e, word):
 
 
 @kernel
-def begin_line(buffer, tables, thresholds, n_contexts, width, end, where, lane):
+def begin_line(buffer, tables, numbers, thresholds, n_contexts, width, end, where, lane):
     """Read the number of entries of a lane's next line. Returns OK or ENTRY_COUNT.
 
     Parameters
@@ -247,7 +247,10 @@ def begin_line(buffer, tables, thresholds, n_contexts, width, end, where, lane):
     word = window(buffer, bit)
     e = np.uint64(tables[where[0, lane]])
     state, n_bits = read_state(e, word)
-    count, n_extra = number_of(np.int64(e >> np.uint64(16)), 4, word << n_bits)
+    number = np.uint64(numbers[e >> np.uint64(16)])
+    n_extra = number >> np.uint64(24)
+    extra = ((word << n_bits) >> np.uint64(1)) >> (np.uint64(63) - n_extra)
+    count = np.int64((number & np.uint64(0xFFFFFF)) + extra)
     if count > width or where[2, lane] + count > end:
         return ENTRY_COUNT
     klass = 0
@@ -278,6 +281,7 @@ def decode_banded(
     pairs,
     log_size,
     tables,
+    numbers,
     positions,
     symbols,
     where,
@@ -306,6 +310,9 @@ def decode_banded(
     log_size : int64
     tables : uint32 (n_tables * 2**log_size,)
         The count table first.
+    numbers : uint32 (320,)
+        Of each class with 4 direct bits, the least number, and 2**24 times its extra bits; classes
+        beyond 2**24 have 2**24 - 1, which no line holds. No branch, since none would be foreseen.
     positions : uint32 (n,), written
         Of each entry in its stream, places counted in the scan.
     symbols : uint16 (n,), written
@@ -330,6 +337,7 @@ def decode_banded(
     """
     n_streams = n_lines.size
     one = np.uint64(1)
+    low = np.uint64(0xFFFFFF)
     flag = np.uint64(has_before)
     log = np.uint64(log_size)
     past = np.uint64(width)
@@ -349,7 +357,15 @@ def decode_banded(
                     break
                 if s >= 0 and where[4, lane] < n_lines[s]:
                     status = begin_line(
-                        buffer, tables, thresholds, n_contexts, width, begins[s + 1], where, lane
+                        buffer,
+                        tables,
+                        numbers,
+                        thresholds,
+                        n_contexts,
+                        width,
+                        begins[s + 1],
+                        where,
+                        lane,
                     )
                     if status != OK:
                         return status
@@ -399,11 +415,11 @@ def decode_banded(
                     gap = e >> np.uint64(16)
                     word <<= n_bits
                     bit0 += n_bits
-                    if gap >= np.uint64(16):
-                        number, n_extra = number_of(np.int64(gap), 4, word)
-                        gap = np.uint64(number)
-                        word <<= n_extra
-                        bit0 += n_extra
+                    number = np.uint64(numbers[gap])
+                    n_extra = number >> np.uint64(24)
+                    gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
+                    word <<= n_extra
+                    bit0 += n_extra
                     e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state0])
                     state0, n_bits = read_state(e, word)
                     symbol = e >> np.uint64(16)
@@ -465,11 +481,11 @@ def decode_banded(
             gap = e >> np.uint64(16)
             word <<= n_bits
             bit0 += n_bits
-            if gap >= np.uint64(16):
-                number, n_extra = number_of(np.int64(gap), 4, word)
-                gap = np.uint64(number)
-                word <<= n_extra
-                bit0 += n_extra
+            number = np.uint64(numbers[gap])
+            n_extra = number >> np.uint64(24)
+            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
+            word <<= n_extra
+            bit0 += n_extra
             e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state0])
             state0, n_bits = read_state(e, word)
             symbol = e >> np.uint64(16)
@@ -496,11 +512,11 @@ def decode_banded(
             gap = e >> np.uint64(16)
             word <<= n_bits
             bit1 += n_bits
-            if gap >= np.uint64(16):
-                number, n_extra = number_of(np.int64(gap), 4, word)
-                gap = np.uint64(number)
-                word <<= n_extra
-                bit1 += n_extra
+            number = np.uint64(numbers[gap])
+            n_extra = number >> np.uint64(24)
+            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
+            word <<= n_extra
+            bit1 += n_extra
             e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state1])
             state1, n_bits = read_state(e, word)
             symbol = e >> np.uint64(16)
@@ -527,11 +543,11 @@ def decode_banded(
             gap = e >> np.uint64(16)
             word <<= n_bits
             bit2 += n_bits
-            if gap >= np.uint64(16):
-                number, n_extra = number_of(np.int64(gap), 4, word)
-                gap = np.uint64(number)
-                word <<= n_extra
-                bit2 += n_extra
+            number = np.uint64(numbers[gap])
+            n_extra = number >> np.uint64(24)
+            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
+            word <<= n_extra
+            bit2 += n_extra
             e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state2])
             state2, n_bits = read_state(e, word)
             symbol = e >> np.uint64(16)
@@ -558,11 +574,11 @@ def decode_banded(
             gap = e >> np.uint64(16)
             word <<= n_bits
             bit3 += n_bits
-            if gap >= np.uint64(16):
-                number, n_extra = number_of(np.int64(gap), 4, word)
-                gap = np.uint64(number)
-                word <<= n_extra
-                bit3 += n_extra
+            number = np.uint64(numbers[gap])
+            n_extra = number >> np.uint64(24)
+            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
+            word <<= n_extra
+            bit3 += n_extra
             e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state3])
             state3, n_bits = read_state(e, word)
             symbol = e >> np.uint64(16)
