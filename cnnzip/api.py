@@ -128,7 +128,8 @@ def save(
     ArgumentError
         The object or an option cannot be used.
     OSError
-        The file cannot be written; the old one is unchanged.
+        The file cannot be written; the old one is unchanged. (Where only the folder could not be
+        forced to the disk, the new one is in place.)
     """
     from tqdm import tqdm
 

@@ -10,11 +10,16 @@ from cnnzip_native.status import (
     LAST_STATE,
     OK,
     PLACE_PAST_END,
+    STREAM_DONE,
     SYMBOL_PAST_END,
 )
 
 GAP_DIRECT = 4  # direct bits of gaps and counts; BND-6
 VALUE_DIRECT = 8
+# What `decode_banded` keeps of a stream: its state and bit, its next entry and where the line's end,
+# the place after the last entry, the first context of the line's class, the same with the gap
+# before, the positions of this line's first place and the next one's, and the stream's number.
+STATE, BIT, ENTRY, LINE_END, PLACE, FIRST_ROW, ROW, BASE, NEXT_BASE, STREAM = range(10)
 
 
 @inlined
@@ -143,7 +148,7 @@ def encode_banded(
             at -= 1
             state = push(
                 np.int64(symbols[entry]),
-                8,
+                VALUE_DIRECT,
                 np.int64(value_map[context]),
                 state,
                 frequencies,
@@ -157,7 +162,7 @@ def encode_banded(
             at -= 1
             state = push(
                 np.int64(gaps[entry]),
-                4,
+                GAP_DIRECT,
                 np.int64(gap_map[context]),
                 state,
                 frequencies,
@@ -171,7 +176,7 @@ def encode_banded(
         at -= 1
         state = push(
             lines[line + 1] - lines[line],
-            4,
+            GAP_DIRECT,
             np.int64(0),
             state,
             frequencies,
@@ -230,39 +235,53 @@ def read_state(e, word):
 
 
 @kernel
-def begin_line(buffer, tables, numbers, thresholds, n_contexts, width, end, where, lane):
-    """Read the number of entries of a lane's next line. Returns OK or ENTRY_COUNT.
+def begin_line(
+    buffer, tables, numbers, thresholds, n_contexts, width, end_base, end_entry, end_byte, lane
+):
+    """Read the number of entries of a stream's next line, or check its end.
 
     Parameters
     ----------
-    n_contexts : int64
-        Of each class.
-    end : int64
-        Where the entries of the lane's stream end.
-    where : int64 (9, 4), updated
+    buffer, tables, numbers, thresholds, n_contexts, width : as of `decode_banded`
+    end_base, end_entry, end_byte : uint64
+        Position, entry and byte at which the stream ends.
+    lane : uint64 (10,), updated
 
-    Source: BND-5 to BND-7.
+    Returns
+    -------
+    status : int64
+        OK, STREAM_DONE, ENTRY_COUNT, LAST_STATE, STREAM_LENGTH or STREAM_PADDING.
+
+    Source: BND-5 to BND-7, ANS-6, LIN-5.
     """
-    bit = np.uint64(where[1, lane])
-    word = window(buffer, bit)
-    e = np.uint64(tables[where[0, lane]])
+    next_base = lane[NEXT_BASE]
+    if next_base == end_base:
+        if lane[ENTRY] != end_entry:
+            return ENTRY_COUNT
+        if lane[STATE] != np.uint64(0):
+            return LAST_STATE
+        status = check_end(buffer, lane[BIT], end_byte)
+        return STREAM_DONE if status == OK else status
+    word = window(buffer, lane[BIT])
+    e = np.uint64(tables[lane[STATE]])
     state, n_bits = read_state(e, word)
     number = np.uint64(numbers[e >> np.uint64(16)])
     n_extra = number >> np.uint64(24)
     extra = ((word << n_bits) >> np.uint64(1)) >> (np.uint64(63) - n_extra)
-    count = np.int64((number & np.uint64(0xFFFFFF)) + extra)
-    if count > width or where[2, lane] + count > end:
+    count = (number & np.uint64(0xFFFFFF)) + extra
+    if count > np.uint64(width) or lane[ENTRY] + count > end_entry:
         return ENTRY_COUNT
     klass = 0
-    while klass < thresholds.size and thresholds[klass] <= count:
+    while klass < thresholds.size and np.uint64(thresholds[klass]) <= count:
         klass += 1
-    where[0, lane] = np.int64(state)
-    where[1, lane] = np.int64(bit + n_bits + n_extra)
-    where[3, lane] = where[2, lane] + count
-    where[4, lane] += 1
-    where[5, lane] = 0
-    where[6, lane] = klass * n_contexts
-    where[7, lane] = 0
+    lane[STATE] = state
+    lane[BIT] += n_bits + n_extra
+    lane[LINE_END] = lane[ENTRY] + count
+    lane[BASE] = next_base
+    lane[NEXT_BASE] = next_base + np.uint64(width)
+    lane[PLACE] = np.uint64(0)
+    lane[FIRST_ROW] = np.uint64(klass * n_contexts)
+    lane[ROW] = lane[FIRST_ROW]
     return OK
 
 
@@ -286,7 +305,7 @@ def decode_banded(
     symbols,
     where,
 ):
-    """Decode several streams, four at a time in turns, so that their latencies overlap.
+    """Decode several streams in turns, entry by entry, so that their latencies overlap.
 
     Parameters
     ----------
@@ -316,10 +335,8 @@ def decode_banded(
     positions : uint32 (n,), written
         Of each entry in its stream, places counted in the scan.
     symbols : uint16 (n,), written
-    where : int64 (9, 4), written
-        Scratch: for each of four lanes its state, bit, next entry, where its line's entries end,
-        line (from 1), place after the last entry, first context of the line, context by the gap
-        before, stream (-1 for none).
+    where : uint64 (n_streams, 10), written
+        Scratch: what `STATE` to `STREAM` name, for each stream that is not done.
 
     Returns
     -------
@@ -335,285 +352,76 @@ def decode_banded(
 
     Source: ANS-5 to ANS-7, BND-5 to BND-7, LIN-5.
     """
-    n_streams = n_lines.size
     one = np.uint64(1)
     low = np.uint64(0xFFFFFF)
     flag = np.uint64(has_before)
     log = np.uint64(log_size)
     past = np.uint64(width)
     most = np.uint64(n_values)
-    lane_stream = where[8]
-    waiting = 0
-    for lane in range(4):
-        lane_stream[lane] = -1
-    while True:
-        # Give every lane a line with entries left; a lane whose stream is done takes another.
-        n_ready = 0
-        turns = np.int64(1) << 40
-        for lane in range(4):
-            while True:
-                s = lane_stream[lane]
-                if s >= 0 and where[2, lane] < where[3, lane]:
-                    break
-                if s >= 0 and where[4, lane] < n_lines[s]:
-                    status = begin_line(
-                        buffer,
-                        tables,
-                        numbers,
-                        thresholds,
-                        n_contexts,
-                        width,
-                        begins[s + 1],
-                        where,
-                        lane,
-                    )
-                    if status != OK:
-                        return status
-                    continue
-                if s >= 0:
-                    if where[2, lane] != begins[s + 1]:
-                        return ENTRY_COUNT
-                    if where[0, lane] != 0:
-                        return LAST_STATE
-                    status = check_end(buffer, np.uint64(where[1, lane]), np.uint64(starts[s + 1]))
-                    if status != OK:
-                        return status
-                    lane_stream[lane] = -1
-                if waiting == n_streams:
-                    break
-                s = waiting
-                waiting += 1
-                bit = np.uint64(starts[s]) << np.uint64(3)
-                lane_stream[lane] = s
-                where[0, lane] = np.int64(window(buffer, bit) >> np.uint64(64 - log_size))
-                where[1, lane] = np.int64(bit) + log_size
-                where[2, lane] = begins[s]
-                where[3, lane] = begins[s]
-                where[4, lane] = 0
-            if lane_stream[lane] >= 0:
-                n_ready += 1
-                turns = min(turns, where[3, lane] - where[2, lane])
-        if n_ready == 0:
-            return OK
-        if n_ready < 4:
-            for lane in range(4):
-                if lane_stream[lane] < 0:
-                    continue
-                state0 = np.uint64(where[0, lane])
-                bit0 = np.uint64(where[1, lane])
-                entry0 = np.uint64(where[2, lane])
-                place0 = np.uint64(where[5, lane])
-                row0 = np.uint64(where[6, lane])
-                before0 = np.uint64(where[7, lane])
-                base0 = np.uint64((where[4, lane] - 1) * width)
-                for _ in range(turns):
-                    context = row0 + np.uint64(bands[place0]) + before0
-                    word = window(buffer, bit0)
-                    pair = np.uint64(pairs[context])
-                    e = np.uint64(tables[((pair & np.uint64(255)) << log) + state0])
-                    state0, n_bits = read_state(e, word)
-                    gap = e >> np.uint64(16)
-                    word <<= n_bits
-                    bit0 += n_bits
-                    number = np.uint64(numbers[gap])
-                    n_extra = number >> np.uint64(24)
-                    gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
-                    word <<= n_extra
-                    bit0 += n_extra
-                    e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state0])
-                    state0, n_bits = read_state(e, word)
-                    symbol = e >> np.uint64(16)
-                    bit0 += n_bits
-                    if symbol >= np.uint64(256):
-                        number, n_extra = number_of(np.int64(symbol), 8, window(buffer, bit0))
-                        symbol = np.uint64(number)
-                        bit0 += n_extra
-                    place0 += gap
-                    if place0 >= past:
-                        return PLACE_PAST_END
-                    if symbol >= most:
-                        return SYMBOL_PAST_END
-                    positions[entry0] = np.uint32(base0 + place0)
-                    symbols[entry0] = np.uint16(symbol)
-                    place0 += one
-                    entry0 += one
-                    before0 = flag << np.uint64(gap > np.uint64(0))
-                where[0, lane] = np.int64(state0)
-                where[1, lane] = np.int64(bit0)
-                where[2, lane] = np.int64(entry0)
-                where[5, lane] = np.int64(place0)
-                where[7, lane] = np.int64(before0)
-            continue
-        state0 = np.uint64(where[0, 0])
-        bit0 = np.uint64(where[1, 0])
-        entry0 = np.uint64(where[2, 0])
-        place0 = np.uint64(where[5, 0])
-        row0 = np.uint64(where[6, 0])
-        before0 = np.uint64(where[7, 0])
-        base0 = np.uint64((where[4, 0] - 1) * width)
-        state1 = np.uint64(where[0, 1])
-        bit1 = np.uint64(where[1, 1])
-        entry1 = np.uint64(where[2, 1])
-        place1 = np.uint64(where[5, 1])
-        row1 = np.uint64(where[6, 1])
-        before1 = np.uint64(where[7, 1])
-        base1 = np.uint64((where[4, 1] - 1) * width)
-        state2 = np.uint64(where[0, 2])
-        bit2 = np.uint64(where[1, 2])
-        entry2 = np.uint64(where[2, 2])
-        place2 = np.uint64(where[5, 2])
-        row2 = np.uint64(where[6, 2])
-        before2 = np.uint64(where[7, 2])
-        base2 = np.uint64((where[4, 2] - 1) * width)
-        state3 = np.uint64(where[0, 3])
-        bit3 = np.uint64(where[1, 3])
-        entry3 = np.uint64(where[2, 3])
-        place3 = np.uint64(where[5, 3])
-        row3 = np.uint64(where[6, 3])
-        before3 = np.uint64(where[7, 3])
-        base3 = np.uint64((where[4, 3] - 1) * width)
-        for _ in range(turns):
-            context = row0 + np.uint64(bands[place0]) + before0
-            word = window(buffer, bit0)
-            pair = np.uint64(pairs[context])
-            e = np.uint64(tables[((pair & np.uint64(255)) << log) + state0])
-            state0, n_bits = read_state(e, word)
-            gap = e >> np.uint64(16)
-            word <<= n_bits
-            bit0 += n_bits
-            number = np.uint64(numbers[gap])
+    n_active = n_lines.size
+    for s in range(n_active):
+        bit = np.uint64(starts[s]) << np.uint64(3)
+        where[s, STATE] = window(buffer, bit) >> (np.uint64(64) - log)
+        where[s, BIT] = bit + log
+        where[s, ENTRY] = np.uint64(begins[s])
+        where[s, LINE_END] = np.uint64(begins[s])
+        where[s, NEXT_BASE] = np.uint64(0)
+        where[s, STREAM] = np.uint64(s)
+    while n_active > 0:
+        lane = 0
+        while lane < n_active:
+            entry = where[lane, ENTRY]
+            if entry == where[lane, LINE_END]:
+                stream = np.int64(where[lane, STREAM])
+                status = begin_line(
+                    buffer,
+                    tables,
+                    numbers,
+                    thresholds,
+                    n_contexts,
+                    width,
+                    np.uint64(n_lines[stream]) * past,
+                    np.uint64(begins[stream + 1]),
+                    np.uint64(starts[stream + 1]),
+                    where[lane],
+                )
+                if status == STREAM_DONE:  # the last lane takes the place of this one
+                    n_active -= 1
+                    where[lane] = where[n_active]
+                elif status != OK:
+                    return status
+                continue
+            bit = where[lane, BIT]
+            place = where[lane, PLACE]
+            pair = np.uint64(pairs[where[lane, ROW] + np.uint64(bands[place])])
+            word = window(buffer, bit)
+            e = np.uint64(tables[((pair & np.uint64(255)) << log) + where[lane, STATE]])
+            state, n_bits = read_state(e, word)
+            number = np.uint64(numbers[e >> np.uint64(16)])
             n_extra = number >> np.uint64(24)
+            word <<= n_bits
             gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
             word <<= n_extra
-            bit0 += n_extra
-            e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state0])
-            state0, n_bits = read_state(e, word)
+            bit += n_bits + n_extra
+            e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state])
+            state, n_bits = read_state(e, word)
             symbol = e >> np.uint64(16)
-            bit0 += n_bits
+            bit += n_bits
             if symbol >= np.uint64(256):
-                number, n_extra = number_of(np.int64(symbol), 8, window(buffer, bit0))
-                symbol = np.uint64(number)
-                bit0 += n_extra
-            place0 += gap
-            if place0 >= past:
+                found, n_extra = number_of(np.int64(symbol), VALUE_DIRECT, window(buffer, bit))
+                symbol = np.uint64(found)
+                bit += n_extra
+            place += gap
+            if place >= past:
                 return PLACE_PAST_END
             if symbol >= most:
                 return SYMBOL_PAST_END
-            positions[entry0] = np.uint32(base0 + place0)
-            symbols[entry0] = np.uint16(symbol)
-            place0 += one
-            entry0 += one
-            before0 = flag << np.uint64(gap > np.uint64(0))
-            context = row1 + np.uint64(bands[place1]) + before1
-            word = window(buffer, bit1)
-            pair = np.uint64(pairs[context])
-            e = np.uint64(tables[((pair & np.uint64(255)) << log) + state1])
-            state1, n_bits = read_state(e, word)
-            gap = e >> np.uint64(16)
-            word <<= n_bits
-            bit1 += n_bits
-            number = np.uint64(numbers[gap])
-            n_extra = number >> np.uint64(24)
-            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
-            word <<= n_extra
-            bit1 += n_extra
-            e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state1])
-            state1, n_bits = read_state(e, word)
-            symbol = e >> np.uint64(16)
-            bit1 += n_bits
-            if symbol >= np.uint64(256):
-                number, n_extra = number_of(np.int64(symbol), 8, window(buffer, bit1))
-                symbol = np.uint64(number)
-                bit1 += n_extra
-            place1 += gap
-            if place1 >= past:
-                return PLACE_PAST_END
-            if symbol >= most:
-                return SYMBOL_PAST_END
-            positions[entry1] = np.uint32(base1 + place1)
-            symbols[entry1] = np.uint16(symbol)
-            place1 += one
-            entry1 += one
-            before1 = flag << np.uint64(gap > np.uint64(0))
-            context = row2 + np.uint64(bands[place2]) + before2
-            word = window(buffer, bit2)
-            pair = np.uint64(pairs[context])
-            e = np.uint64(tables[((pair & np.uint64(255)) << log) + state2])
-            state2, n_bits = read_state(e, word)
-            gap = e >> np.uint64(16)
-            word <<= n_bits
-            bit2 += n_bits
-            number = np.uint64(numbers[gap])
-            n_extra = number >> np.uint64(24)
-            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
-            word <<= n_extra
-            bit2 += n_extra
-            e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state2])
-            state2, n_bits = read_state(e, word)
-            symbol = e >> np.uint64(16)
-            bit2 += n_bits
-            if symbol >= np.uint64(256):
-                number, n_extra = number_of(np.int64(symbol), 8, window(buffer, bit2))
-                symbol = np.uint64(number)
-                bit2 += n_extra
-            place2 += gap
-            if place2 >= past:
-                return PLACE_PAST_END
-            if symbol >= most:
-                return SYMBOL_PAST_END
-            positions[entry2] = np.uint32(base2 + place2)
-            symbols[entry2] = np.uint16(symbol)
-            place2 += one
-            entry2 += one
-            before2 = flag << np.uint64(gap > np.uint64(0))
-            context = row3 + np.uint64(bands[place3]) + before3
-            word = window(buffer, bit3)
-            pair = np.uint64(pairs[context])
-            e = np.uint64(tables[((pair & np.uint64(255)) << log) + state3])
-            state3, n_bits = read_state(e, word)
-            gap = e >> np.uint64(16)
-            word <<= n_bits
-            bit3 += n_bits
-            number = np.uint64(numbers[gap])
-            n_extra = number >> np.uint64(24)
-            gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
-            word <<= n_extra
-            bit3 += n_extra
-            e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state3])
-            state3, n_bits = read_state(e, word)
-            symbol = e >> np.uint64(16)
-            bit3 += n_bits
-            if symbol >= np.uint64(256):
-                number, n_extra = number_of(np.int64(symbol), 8, window(buffer, bit3))
-                symbol = np.uint64(number)
-                bit3 += n_extra
-            place3 += gap
-            if place3 >= past:
-                return PLACE_PAST_END
-            if symbol >= most:
-                return SYMBOL_PAST_END
-            positions[entry3] = np.uint32(base3 + place3)
-            symbols[entry3] = np.uint16(symbol)
-            place3 += one
-            entry3 += one
-            before3 = flag << np.uint64(gap > np.uint64(0))
-        where[0, 0] = np.int64(state0)
-        where[1, 0] = np.int64(bit0)
-        where[2, 0] = np.int64(entry0)
-        where[5, 0] = np.int64(place0)
-        where[7, 0] = np.int64(before0)
-        where[0, 1] = np.int64(state1)
-        where[1, 1] = np.int64(bit1)
-        where[2, 1] = np.int64(entry1)
-        where[5, 1] = np.int64(place1)
-        where[7, 1] = np.int64(before1)
-        where[0, 2] = np.int64(state2)
-        where[1, 2] = np.int64(bit2)
-        where[2, 2] = np.int64(entry2)
-        where[5, 2] = np.int64(place2)
-        where[7, 2] = np.int64(before2)
-        where[0, 3] = np.int64(state3)
-        where[1, 3] = np.int64(bit3)
-        where[2, 3] = np.int64(entry3)
-        where[5, 3] = np.int64(place3)
-        where[7, 3] = np.int64(before3)
+            positions[entry] = np.uint32(where[lane, BASE] + place)
+            symbols[entry] = np.uint16(symbol)
+            where[lane, STATE] = state
+            where[lane, BIT] = bit
+            where[lane, ENTRY] = entry + one
+            where[lane, PLACE] = place + one
+            where[lane, ROW] = where[lane, FIRST_ROW] + (flag << np.uint64(gap > np.uint64(0)))
+            lane += 1
+    return OK

@@ -97,7 +97,9 @@ def test_imports_point_down(path):
 def clauses_in(paths):
     text = "".join(p.read_text() for p in paths)
     return set(
-        re.findall(r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|ANS|BOK|LIN|RAW|IMP|HAM|SHM|BND|PCK|MAT)-\d+", text)
+        re.findall(
+            r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|ANS|BOK|LIN|RAW|IMP|HAM|SHM|BND|PCK|MAT)-\d+", text
+        )
     )
 
 

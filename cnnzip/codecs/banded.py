@@ -22,6 +22,7 @@ STREAM_ENTRIES = 1 << 12  # what the encoder aims at
 BLOCK_ENTRIES = 1 << 16
 LOG_SIZE = 10  # 4 KiB a table; 11 saves 0.1 % and doubles what is resident
 MAX_WIDTH = 1 << 24  # BND-8
+MAX_STREAM_ENTRIES = 1 << 20  # BND-8
 FIRST_CHOICE = (16, 12, 1)
 
 
@@ -181,6 +182,10 @@ class Banded(LineCodec):
         np.cumsum(pairs.T, axis=1, out=ends[:, 1:])
         if bool(np.any(np.diff(ends) < 0)) or int(ends[0, -1]) != n_entries:
             raise CorruptError("BND-1", "streams", f"their entries do not add up to {n_entries}")
+        if not n_entries and len(sections[1]):
+            raise CorruptError("BND-2", "streams", f"{len(sections[1])} bytes for no entries")
+        if bool(np.any(pairs[:, 0] > MAX_STREAM_ENTRIES)) and lines.per_stream > 1:
+            raise CorruptError("BND-8", "stream", f"{int(pairs[:, 0].max())} entries in its lines")
         if int(ends[1, -1]) != len(sections[1]):
             raise CorruptError("LIN-5", "streams", f"they do not fill {len(sections[1])} bytes")
         streams = np.frombuffer(sections[1], np.uint8)
@@ -204,7 +209,7 @@ class Banded(LineCodec):
             gap_map | value_map << np.uint16(8),
             self.log_size,
             contexts.tables.decoding().reshape(-1),
-            _class_numbers(),
+            class_numbers(),
         )
 
     @cached_property
@@ -219,6 +224,7 @@ class Banded(LineCodec):
         """Decode the streams of a block in turns."""
         from cnnzip.codecs.faults import check
         from cnnzip_native.banded import decode_banded
+        from cnnzip_native.status import PLACE_PAST_END, SYMBOL_PAST_END
 
         lines = self.lines
         ends = self.entry_ends[block.first : block.stop + 1]
@@ -237,9 +243,10 @@ class Banded(LineCodec):
                 *self._decoding,
                 positions,
                 symbols,
-                np.empty((9, 4), np.int64),
+                np.empty((block.stop - block.first, 10), np.uint64),
             )
-            check(status, f"streams {block.first} to {block.stop - 1}")
+            inside = status in (PLACE_PAST_END, SYMBOL_PAST_END)
+            check(status, f"streams {block.first} to {block.stop - 1}", "BND-7" if inside else "")
         counts = np.diff(begins)
         begins = begins[:-1]
         return Decoded(
@@ -247,7 +254,7 @@ class Banded(LineCodec):
         )
 
 
-def _class_numbers() -> NDArray[np.uint32]:
+def class_numbers() -> NDArray[np.uint32]:
     """Least number and extra bits of each class with 4 direct bits (ANS-7), as the kernel reads them."""
     found = np.full(MAX_SYMBOLS, (1 << 24) - 1, np.uint32)
     found[:16] = np.arange(16)

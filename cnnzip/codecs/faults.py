@@ -4,7 +4,7 @@ from cnnzip.errors import CorruptError
 from cnnzip_native import status
 
 _WORDS = {
-    status.SYMBOL_PAST_END: ("an index outside the codebook", None),
+    status.SYMBOL_PAST_END: ("an index outside the codebook", "IMP-4"),
     status.PLACE_PAST_END: ("a place outside its line", "SHM-4"),
     status.PLACE_NOT_INCREASING: ("places of a line that do not increase", "SHM-4"),
     status.STREAM_LENGTH: ("a stream that does not end with its last codeword", "LIN-5"),
@@ -14,8 +14,8 @@ _WORDS = {
 }
 
 
-def check(code: int, where: str) -> None:
-    """Raise what a kernel's status means; `where` says what it read."""
+def check(code: int, where: str, clause: str = "") -> None:
+    """Raise what a kernel's status means; `where` says what it read, `clause` what forbids it."""
     if code != status.OK:
-        words, clause = _WORDS[code]
-        raise CorruptError(clause or "IMP-4", where, words)
+        words, usual = _WORDS[code]
+        raise CorruptError(clause or usual, where, words)

@@ -107,12 +107,26 @@ class Ham(LineCodec):
             raise CorruptError(
                 "LIN-5", "streams", f"{shape.n_weights} weights in {len(sections[1])} bytes"
             )
+        if coded.patterns.size < 2 and len(sections[1]):
+            raise CorruptError("LIN-5", "streams", "bytes in streams of no bits")
         return cls(shape, lines, coded, starts, np.frombuffer(sections[1], np.uint8))
 
     @property
     def patterns(self) -> NDArray[np.unsignedinteger]:  # type: ignore[override]
         """The codebook."""
         return self.coded.patterns
+
+    def decode_into(self, out: NDArray[np.uint8]) -> None:
+        """Write every weight; of a single value without listing them, which takes memory."""
+        if self.patterns.size == 1:
+            out.view(self.shape.dtype.pattern).fill(self.patterns[0])
+        else:
+            super().decode_into(out)
+
+    def validate(self) -> None:
+        """Decode all streams, keep nothing; those of a single value have no bits."""
+        if self.patterns.size > 1:
+            super().validate()
 
     @cached_property
     def _decoding(self) -> tuple[Any, ...]:
@@ -170,8 +184,6 @@ class Ham(LineCodec):
         symbols: NDArray[np.uint16],
     ) -> NDArray[np.int64]:
         """Entries of streams whose only codeword has no bits (HUF-2)."""
-        if self.streams.size:
-            raise CorruptError("LIN-5", "streams", "bytes in streams of no bits")
         if self.coded.zero_symbol == 0:
             return np.zeros_like(n_weights)
         for begin, n in zip(begins, n_weights, strict=True):

@@ -94,6 +94,18 @@ class IndexMap(LineCodec):
         rows = max(1, min(BLOCK_WEIGHTS // max(self.shape.n_columns, 1), self.shape.n_rows))
         return Lines(self.shape, 0, rows)
 
+    def decode_into(self, out: NDArray[np.uint8]) -> None:
+        """Write every weight; of a single value without listing them, which takes memory."""
+        if self.width:
+            super().decode_into(out)
+        elif self.patterns.size:
+            out.view(self.shape.dtype.pattern).fill(self.patterns[0])
+
+    def validate(self) -> None:
+        """Unpack all indices, keep nothing; those of a single value have no bits."""
+        if self.width:
+            super().validate()
+
     def _symbols(self, first: int, stop: int) -> NDArray[np.uint16]:
         from cnnzip.codecs.faults import check
         from cnnzip_native.indices import unpack_indices

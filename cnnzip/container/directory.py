@@ -96,7 +96,7 @@ class Directory:
         """Invert `write` (ENV-3 to ENV-7)."""
         cursor = Cursor(decode_blob(data, "directory"), "directory", "ENV-3")
         n_items = cursor.varint()
-        if n_items > min(MAX_ITEMS, file_bytes // 4 + 4096):
+        if n_items > min(MAX_ITEMS, file_bytes // 8 + 4096):
             raise CorruptError("ENV-6", "directory", f"{n_items} items in {file_bytes} bytes")
         items: list[Item] = []
         for _ in range(n_items):

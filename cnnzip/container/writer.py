@@ -163,8 +163,10 @@ def _write_rest(
         pack = _write_pack(packed, plainly) if packed else b""
         directory = Directory(items, len(pack), metadata).write(plainly)
         least = PREFIX_BYTES + frames_bytes + len(pack) + len(directory) + TAIL_BYTES
-        if plainly or len(items) <= least // 4 + 4096:
+        if len(items) <= least // 8 + 4096:
             return pack, directory
+        if plainly:
+            raise ArgumentError(f"{len(items):,} names in {least:,} bytes [ENV-6]; leave some out")
         plainly = True
 
 

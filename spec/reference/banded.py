@@ -15,6 +15,7 @@ MAX_BANDS = 64
 MAX_CLASSES = 64
 MAX_TABLES = 64
 MAX_WIDTH = 1 << 24
+MAX_STREAM = 1 << 20  # BND-8: entries of a stream of several lines
 
 COUNT_BITS = 4  # BND-6: direct bits of the number of entries of a line,
 GAP_BITS = 4  # of a gap
@@ -78,6 +79,8 @@ def describe(frame):
     numbers = cursor.varints(2 * lines.n_streams)
     cursor.end()
     streams = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if lines.lines_per_stream > 1 and any(n > MAX_STREAM for n, _ in streams):
+        raise CorruptError("BND-8", f"more than {MAX_STREAM} entries in the lines of one stream")
     if sum(n for n, _ in streams) != n_entries:
         raise CorruptError("BND-1", f"streams of {sum(n for n, _ in streams)}, not {n_entries}")
     if not book and any(n_bytes for _, n_bytes in streams):

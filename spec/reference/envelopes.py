@@ -141,7 +141,7 @@ def read_tail(data, prefix_bytes):
 def read_directory(stored, file_bytes):
     cursor = Cursor(read_blob(stored), "ENV-3")
     n_items = cursor.varint()
-    if n_items > MAX_ITEMS or 4 * (n_items - 4096) > file_bytes:
+    if n_items > MAX_ITEMS or 8 * (n_items - 4096) > file_bytes:
         raise CorruptError("ENV-6", f"{n_items} items in {file_bytes} bytes")
     items = []
     while len(items) < n_items:
