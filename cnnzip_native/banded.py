@@ -24,7 +24,7 @@ STATE, BIT, ENTRY, LINE_END, PLACE, FIRST_ROW, ROW, BASE, NEXT_BASE, STREAM = ra
 
 @inlined
 def class_of(number, direct):
-    """Class and number of extra bits (ANS-7)."""
+    """Class of a number, and its number of extra bits. Source: ANS-7."""
     if number < (1 << direct):
         return number, 0
     e = direct
@@ -35,7 +35,7 @@ def class_of(number, direct):
 
 @inlined
 def number_of(klass, direct, word):
-    """Number of a class whose extra bits begin `word`, and how many they are (ANS-7)."""
+    """Number of a class whose extra bits begin `word`, and how many they are. Source: ANS-7."""
     if klass < (1 << direct):
         return klass, np.uint64(0)
     e = np.uint64(direct + ((klass - (1 << direct)) >> 1))
@@ -97,7 +97,10 @@ def class_counts(numbers, direct, tables, counts):
 
 @inlined
 def push(number, direct, table, state, frequencies, places, states, size, words, lengths, at):
-    """Code a number before what is coded already. Returns the state before it."""
+    """Code a number before what is coded already. Returns the state before it.
+
+    Source: ANS-5, ANS-7.
+    """
     klass, n_extra = class_of(number, direct)
     frequency = frequencies[table, klass]
     full = state + size
@@ -228,7 +231,7 @@ def write_words(words, lengths, first, first_bits, out):
 
 @inlined
 def read_state(e, word):
-    """Next state by a table entry and the bits at the head of a window; and how many they were."""
+    """Next state by a table entry and the bits that begin `word`, and how many. Source: ANS-5."""
     n_bits = e & np.uint64(15)
     base = (e >> np.uint64(4)) & np.uint64(4095)
     return base + ((word >> np.uint64(1)) >> (np.uint64(63) - n_bits)), n_bits
