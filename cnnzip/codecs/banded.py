@@ -51,8 +51,12 @@ class Banded(LineCodec):
         if distinct is None:
             raise CannotEncodeError("more than 65,536 distinct weights [BOK-1]")
         shape = source.shape
-        if max(shape.n_columns, shape.n_rows) >= MAX_WIDTH or shape.n_weights >= 1 << 31:
-            raise CannotEncodeError("a line of 2^24 places or more [BND-8]")
+        if max(shape.n_columns, shape.n_rows) >= MAX_WIDTH:
+            raise CannotEncodeError("a row or column of 2^24 weights or more [BND-8]")
+        if shape.n_weights >= 1 << 31:
+            raise CannotEncodeError(
+                "2^31 weights or more, which this encoder does not hold at once"
+            )
         return distinct.patterns.nbytes
 
     @classmethod
@@ -96,7 +100,10 @@ class Banded(LineCodec):
         n_entries, n_lines = entries.places.size, entries.counts.size
         per_stream = STREAM_ENTRIES * n_lines // max(n_entries, 1)
         fitting = ((1 << 31) - 1) // max(entries.width, 1)
-        lines = Lines(shape, axis, max(1, min(per_stream, fitting, n_lines)))
+        per_stream = max(1, min(per_stream, fitting, n_lines))
+        while per_stream > 1 and _most_entries(entries, per_stream) > MAX_STREAM_ENTRIES:
+            per_stream //= 2  # entries crowd in few lines
+        lines = Lines(shape, axis, per_stream)
         scanned = entries.in_scan(contexts.bands)
         gaps, of_entry = find_contexts(
             scanned,
@@ -252,6 +259,12 @@ class Banded(LineCodec):
         return Decoded(
             positions, symbols, begins, counts, first_line, lines.per_stream, lines.width
         )
+
+
+def _most_entries(entries: Entries, per_stream: int) -> int:
+    """Entries of the fullest stream."""
+    starts = entries.lines[:-1:per_stream]
+    return int(np.diff(starts, append=entries.lines[-1]).max())
 
 
 def class_numbers() -> NDArray[np.uint32]:

@@ -63,6 +63,8 @@ class Entries:
         chosen = np.arange(0, self.lines.size - 1, step)
         counts = self.counts[chosen]
         lines = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        if 4 * step * int(lines[-1]) < self.places.size:
+            return self  # the entries crowd in lines that were not chosen
         at = np.repeat(self.lines[chosen] - lines[:-1], counts) + np.arange(int(lines[-1]))
         return replace(self, lines=lines, places=self.places[at], symbols=self.symbols[at])
 

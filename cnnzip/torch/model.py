@@ -20,7 +20,8 @@ from cnnzip.torch.layers import CODED, CodedLayer
 Layers = Iterable[str | type[nn.Module]] | Callable[[str, nn.Module], bool] | None
 
 SLOW_BYTES = 32 << 20  # plain weights from which on progress is shown
-#: Rather than a smaller codec that cannot multiply, one that can, within these bounds.
+#: With "auto", a layer is coded by a codec that multiplies, at most so many times larger than the
+#: smallest, and only where that saves so much over the plain weight.
 MOST_OVER_SMALLEST = 1.5
 LEAST_SAVING = 2.0
 #: In eval mode these read their layers' plain weights, or give them nested tensors, unless an
@@ -40,7 +41,7 @@ def compress(
     These are `nn.Linear`, `nn.Conv1d` to `3d`, `nn.ConvTranspose1d` to `3d` and `nn.Embedding`,
     not their subclasses, which may use their weight in any way: so the projections of
     `nn.MultiheadAttention` stay plain. Plain stay, too, an embedding with `max_norm`, weights that
-    a plain layer shares and, with "auto", weights that do not shrink. `save` codes all of them.
+    a plain layer shares and, with "auto", weights that do not shrink to half. `save` codes all of them.
 
     Masks of `torch.nn.utils.prune`, parametrizations, weight and spectral norms are made permanent.
     Layers that share a weight share its frame.
@@ -230,10 +231,10 @@ def _code(weight: Tensor, codec: str, name: str) -> CodedTensor | None:
         best = encode(weight, codec)
     except ArgumentError as error:
         raise ArgumentError(f"{name}.weight: {error}") from None
-    if codec != "auto" or best.coded.multiplies:
+    if codec != "auto":
         return best
     try:
-        direct = encode(weight, "direct")
+        direct = best if best.coded.multiplies else encode(weight, "direct")
     except ArgumentError:
         return None
     is_near = direct.nbytes <= MOST_OVER_SMALLEST * best.nbytes

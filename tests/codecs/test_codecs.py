@@ -113,3 +113,17 @@ def test_sham_scans_the_axis_that_takes_fewer_bytes():
 def test_unknown_codec_is_refused_with_the_known_ones():
     with pytest.raises(cnnzip.ArgumentError, match="ham"):
         cnnzip.encode(np.zeros(3, np.float32), "zip")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_banded_takes_entries_that_crowd_in_few_lines(axis):
+    weight = np.zeros((3000, 600), np.float32)
+    weight[1::2] = sparse((1500, 600), 0.5, 6)  # every other line is empty
+    weight[:40] = 0
+    check_codec("banded", weight.T if axis else weight)
+    crowded = np.zeros((4000, 700), np.float32)
+    crowded[:1800] = 1.5
+    crowded[:1800, ::3] = -2
+    tensor = cnnzip.encode(crowded.T if axis else crowded, "banded")
+    again = cnnzip.CodedTensor.from_frame(tensor.to_frame())
+    assert np.array_equal(again.decode(), crowded.T if axis else crowded)
