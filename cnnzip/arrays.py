@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzip.dtypes import dtype_by_name
+from cnnzip.errors import ArgumentError
 
 Wrap = Callable[[NDArray[Any]], Any]
 
@@ -28,11 +29,15 @@ def to_numpy(array: Any) -> tuple[NDArray[Any], Wrap | None]:
     """
     if not is_torch(array):
         return np.asarray(array), None
+    torch = sys.modules["torch"]
+    if array.layout is not torch.strided:
+        raise ArgumentError(f"a {array.layout} tensor; give tensor.to_dense(), zeros cost nothing")
+    if array.is_meta:
+        raise ArgumentError("a tensor on the meta device, which holds nothing to code")
     plain = array.detach().cpu().resolve_conj().resolve_neg().contiguous()
     dtype = dtype_by_name(str(array.dtype).removeprefix("torch."))
     if dtype.numpy.isbuiltin == 1:
         return plain.numpy(), from_numpy
-    torch = sys.modules["torch"]
     carrier = torch.uint8 if dtype.itemsize == 1 else torch.int16
     return plain.view(carrier).numpy().view(dtype.numpy), from_numpy
 

@@ -41,7 +41,8 @@ def compress(
     These are `nn.Linear`, `nn.Conv1d` to `3d`, `nn.ConvTranspose1d` to `3d` and `nn.Embedding`,
     not their subclasses, which may use their weight in any way: so the projections of
     `nn.MultiheadAttention` stay plain. Plain stay, too, an embedding with `max_norm`, weights that
-    a plain layer shares and, with "auto", weights that do not shrink to half. `save` codes all of them.
+    a plain layer shares and, with "auto", weights that do not shrink to half. `save` codes
+    all of them.
 
     Masks of `torch.nn.utils.prune`, parametrizations, weight and spectral norms are made permanent.
     Layers that share a weight share its frame.

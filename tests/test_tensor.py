@@ -1,0 +1,122 @@
+"""`encode` and `CodedTensor`, as a caller meets them."""
+
+import numpy as np
+import pytest
+
+import cnnzip
+from tests.codecs.battery import sparse
+
+torch = pytest.importorskip("torch")
+
+
+def bits(tensor):
+    return tensor.reshape(-1).contiguous().view(torch.uint8).tolist()
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        "float64",
+        "float16",
+        "bfloat16",
+        "int8",
+        "uint8",
+        "int64",
+        "bool",
+        "float8_e4m3fn",
+        "complex64",
+    ],
+)
+def test_decode_gives_back_the_kind_of_array_that_came_in(dtype):
+    given = torch.arange(60).reshape(5, 12).remainder(3).to(getattr(torch, dtype))
+    for array in (given, given.T, given[::2, 1:], given[0, 0], given[:0]):
+        back = cnnzip.encode(array).decode()
+        assert back.dtype == array.dtype
+        assert back.shape == array.shape
+        assert bits(back) == bits(array)
+    assert isinstance(cnnzip.encode(sparse((4, 5), 0.5, 3)).decode(), np.ndarray)
+
+
+def test_a_file_gives_ml_dtypes_where_there_was_torch(tmp_path):
+    weight = torch.ones(20, 30, dtype=torch.bfloat16)
+    cnnzip.save({"w": weight}, tmp_path / "m.cnnz")
+    with cnnzip.open(tmp_path / "m.cnnz") as file:
+        assert file["w"].decode().dtype.name == "bfloat16"
+
+
+def test_signed_zeros_are_dropped_or_kept_as_asked():
+    weight = np.array([[0.0, -0.0, 1.5]], np.float32)
+    dropped, kept = cnnzip.encode(weight), cnnzip.encode(weight, signed_zeros="keep")
+    assert dropped.n_dropped_zeros == 1
+    assert np.signbit(dropped.decode()).tolist() == [[False, False, False]]
+    assert torch.equal(torch.from_numpy(dropped.decode()), torch.from_numpy(weight))
+    assert kept.n_dropped_zeros == 0
+    assert kept.decode().tobytes() == weight.tobytes()
+    with pytest.raises(cnnzip.ArgumentError, match="keep"):
+        cnnzip.encode(weight, signed_zeros="swap")
+
+
+def test_big_endian_arrays_are_coded_by_value():
+    weight = np.arange(6, dtype=">f4")
+    assert np.array_equal(cnnzip.encode(weight).decode(), weight)
+
+
+@pytest.mark.parametrize("codec", ["raw", "ham", "banded"])
+def test_to_csr_is_the_matrix(codec):
+    weight = sparse((40, 6, 5), 0.3, 5)
+    found = cnnzip.encode(weight, codec).to_csr()
+    due = weight.reshape(40, 30)
+    assert np.array_equal(found.toarray(), due)
+    assert found.nnz == np.count_nonzero(due)
+    assert found.has_sorted_indices
+
+
+def test_products_take_and_give_the_callers_kind():
+    weight = sparse((30, 20), 0.3, 5)
+    tensor = cnnzip.encode(weight)
+    x = np.arange(20.0, dtype=np.float32)
+    assert isinstance(tensor @ x, np.ndarray)
+    assert isinstance(tensor @ torch.from_numpy(x), torch.Tensor)
+    assert (tensor @ x.astype(np.float64)).dtype == np.float64
+    assert (tensor @ np.arange(20)).dtype == np.float32
+    assert (tensor @ np.ones((20, 3), np.float32)).shape == (30, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: torch.eye(3).to_sparse(), "to_dense"),
+        (lambda: torch.empty(3, device="meta"), "meta"),
+        (lambda: np.array(["a"]), "convert"),
+        (lambda: np.array([{}], object), "convert"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_with_what_can(make, words):
+    with pytest.raises(cnnzip.ArgumentError, match=words):
+        cnnzip.encode(make())
+
+
+def test_products_that_do_not_exist_are_refused():
+    tensor = cnnzip.encode(sparse((30, 20), 0.3, 5))
+    with pytest.raises(cnnzip.ArgumentError, match=r"\(20,\)"):
+        tensor @ np.ones(21, np.float32)
+    with pytest.raises(cnnzip.ArgumentError, match="2 dimensions"):
+        tensor.matmat(np.ones(20, np.float32))
+    with pytest.raises(cnnzip.ArgumentError, match="MAT-2"):
+        cnnzip.encode(np.ones((2, 2), np.complex64)).matvec(np.ones(2))
+    with pytest.raises(cnnzip.ArgumentError, match="no rows"):
+        cnnzip.encode(np.float32(1)).rows(0, 1)
+
+
+def test_the_report_says_why_a_file_did_not_shrink(tmp_path):
+    rng = np.random.default_rng(0)
+    report = cnnzip.save({"w": rng.standard_normal((200, 300), np.float32)}, tmp_path / "m.cnnz")
+    assert "Prune them" in str(report)
+    assert report.file_bytes == (tmp_path / "m.cnnz").stat().st_size
+    report = cnnzip.save({"w": sparse((200, 300), 0.1, 6)}, tmp_path / "m.cnnz")
+    assert not report.to_dict()["notes"]
+    row = cnnzip.report(tmp_path / "m.cnnz").rows[0]
+    assert (row.k, row.n_weights, row.csr_bytes) == (6, 60_000, 8 * row.n_entries + 4 * 201)
+    assert cnnzip.report(cnnzip.encode(sparse((20, 30), 0.1, 6))).nbytes > 0
+    assert "no tensors" in str(cnnzip.report({}))
