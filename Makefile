@@ -29,7 +29,7 @@ test-checked: $(STAMP)
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest tests/native tests/codecs tests/spec tests/hostile
 
 test-plain: $(STAMP)
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/native tests/codecs tests/container tests/spec \
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/native tests/codecs tests/container tests/spec tests/cli tests/*.py \
 		--cov=cnnzip --cov=cnnzip_native --cov-branch
 
 # A long campaign of mutated files.

@@ -120,3 +120,20 @@ def test_the_report_says_why_a_file_did_not_shrink(tmp_path):
     assert (row.k, row.n_weights, row.csr_bytes) == (6, 60_000, 8 * row.n_entries + 4 * 201)
     assert cnnzip.report(cnnzip.encode(sparse((20, 30), 0.1, 6))).nbytes > 0
     assert "no tensors" in str(cnnzip.report({}))
+
+
+def test_programs_without_cnnzip_refuse_coded_files(tmp_path):
+    """T28: not even `strict=False` goes on with weights that were not loaded."""
+    from safetensors.torch import load_file
+
+    model = torch.nn.Linear(60, 50)
+    path = tmp_path / "m.safetensors"
+    cnnzip.save(model, path)
+    for strict in (True, False):
+        with pytest.raises(RuntimeError, match="size mismatch"):
+            torch.nn.Linear(60, 50).load_state_dict(load_file(path), strict=strict)
+    flat = {"v": torch.arange(200.0)}  # one dimension: the frame must not be as long
+    for n in range(256, 400, 9):
+        flat["v"] = torch.arange(float(n))
+        cnnzip.save(flat, path, durable=False)
+        assert load_file(path)["v"].shape != flat["v"].shape

@@ -1,5 +1,6 @@
 """banded: gaps and values coded by the density of their place. Format: spec/34-banded.md."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,6 @@ BLOCK_ENTRIES = 1 << 16
 LOG_SIZE = 10  # 4 KiB a table; 11 saves 0.1 % and doubles what is resident
 MAX_WIDTH = 1 << 24  # BND-8
 MAX_STREAM_ENTRIES = 1 << 20  # BND-8
-FIRST_CHOICE = (16, 12, 1)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,10 @@ class Banded(LineCodec):
             scale = n_entries / max(samples[axis].places.size, 1)  # the description is paid once
             return found.token_bits * scale + 8 * len(found.contexts.write())
 
-        axis = min((0, 1), key=lambda axis: cost(axis, FIRST_CHOICE))
-        choice = min(CHOICES, key=lambda choice: cost(axis, choice))
+        # Fewer than four entries a context do not pay for it.
+        choices = [choice for choice in CHOICES if math.prod(choice) * 4 <= n_entries] or CHOICES[:1]
+        axis = min((0, 1), key=lambda axis: cost(axis, choices[min(4, len(choices) - 1)]))
+        choice = min(choices, key=lambda choice: cost(axis, choice))
         entries = views[axis]
         contexts = plan(entries, *choice, LOG_SIZE).contexts
         return cls._coded(source.shape, axis, patterns, contexts, entries)
