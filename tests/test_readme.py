@@ -27,7 +27,7 @@ def test_the_round_trip_runs_as_printed(tmp_path, monkeypatch):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     x = np.ones(80, np.float32)
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {"model": model, "Net": Net, "x": x}
     exec(example, names)
     plain = names["plain"].state_dict()
@@ -47,5 +47,5 @@ def test_every_path_that_the_documents_name_exists():
 
 
 def test_every_target_that_readme_names_is_in_the_makefile():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets

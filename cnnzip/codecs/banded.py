@@ -81,7 +81,9 @@ class Banded(LineCodec):
             return found.token_bits * scale + 8 * len(found.contexts.write())
 
         # Fewer than four entries a context do not pay for it.
-        choices = [choice for choice in CHOICES if math.prod(choice) * 4 <= n_entries] or CHOICES[:1]
+        choices = [choice for choice in CHOICES if math.prod(choice) * 4 <= n_entries] or CHOICES[
+            :1
+        ]
         axis = min((0, 1), key=lambda axis: cost(axis, choices[min(4, len(choices) - 1)]))
         choice = min(choices, key=lambda choice: cost(axis, choice))
         entries = views[axis]
