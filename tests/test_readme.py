@@ -29,7 +29,7 @@ def test_the_round_trip_runs_as_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {"model": model, "Net": Net, "x": x}
-    exec(example, names)
+    exec(example, names)  # noqa: S102 - our own words
     plain = names["plain"].state_dict()
     assert all(torch.equal(plain[name], before[name]) for name in before)
     coded = names["model"]

@@ -76,9 +76,8 @@ class Banded(LineCodec):
         n_entries = views[0].places.size
 
         def cost(axis: int, choice: tuple[int, int, int]) -> float:
-            found = plan(samples[axis], *choice, LOG_SIZE)
-            scale = n_entries / max(samples[axis].places.size, 1)  # the description is paid once
-            return found.token_bits * scale + 8 * len(found.contexts.write())
+            sample = samples[axis]
+            return plan(sample, *choice, LOG_SIZE).n_bits(n_entries / sample.places.size)
 
         # Fewer than four entries a context do not pay for it.
         choices = [choice for choice in CHOICES if math.prod(choice) * 4 <= n_entries] or CHOICES[

@@ -204,10 +204,9 @@ class Plan:
     contexts: Contexts
     token_bits: float
 
-    @property
-    def n_bits(self) -> float:
-        """Bits of the description and of the tokens."""
-        return self.token_bits + 8 * len(self.contexts.write())
+    def n_bits(self, scale: float) -> float:
+        """Bits of the description, and of `scale` times as many tokens."""
+        return scale * self.token_bits + 8 * len(self.contexts.write())
 
 
 def plan(entries: Entries, n_bands: int, n_classes: int, n_before: int, log_size: int) -> Plan:
@@ -219,44 +218,35 @@ def plan(entries: Entries, n_bands: int, n_classes: int, n_before: int, log_size
     counts = entries.counts
     cuts = np.quantile(counts, np.arange(1, n_classes) / n_classes, method="higher")
     thresholds = np.unique(cuts[cuts > counts.min()]).astype(np.int64)
-    return _with_tables(entries, bands, n_bands, n_before, thresholds, log_size)
-
-
-def _with_tables(
-    entries: Entries,
-    bands: NDArray[np.uint8],
-    n_bands: int,
-    n_before: int,
-    thresholds: NDArray[np.int64],
-    log_size: int,
-) -> Plan:
     n_contexts = (thresholds.size + 1) * n_bands * n_before
-    classes = np.searchsorted(thresholds, entries.counts, side="right").astype(np.int64)
+    classes = np.searchsorted(thresholds, counts, side="right").astype(np.int64)
     scanned = entries.in_scan(bands)
     scan_bands = np.append(np.sort(bands), np.uint8(0))
-    gaps, contexts = find_contexts(scanned, classes, scan_bands, n_bands, n_before)
-    gap_counts = count_classes(gaps, GAP_DIRECT, contexts, n_contexts)
-    value_counts = count_classes(scanned.symbols, VALUE_DIRECT, contexts, n_contexts)
-    one = np.zeros(entries.counts.size, np.uint16)
-    line_counts = count_classes(entries.counts, GAP_DIRECT, one, 1)[0]
+    gaps, of_entry = find_contexts(scanned, classes, scan_bands, n_bands, n_before)
+    gap_counts = count_classes(gaps, GAP_DIRECT, of_entry, n_contexts)
+    value_counts = count_classes(scanned.symbols, VALUE_DIRECT, of_entry, n_contexts)
+    line_counts = count_classes(counts, GAP_DIRECT, np.zeros(counts.size, np.uint16), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_gap = gap_counts @ np.arange(gap_counts.shape[1]) / gap_counts.sum(axis=1)
     order = np.argsort(np.nan_to_num(mean_gap, nan=np.inf), kind="stable")
     gap_map, gap_tables = _cluster(gap_counts, order)
     value_map, value_tables = _cluster(value_counts, order)
-    tables = AnsTables((AnsTable.of_counts(line_counts), *gap_tables, *value_tables), log_size)
-    contexts_ = Contexts(
+    count_table = AnsTable.of_counts(line_counts[0])
+    tables = AnsTables((count_table, *gap_tables, *value_tables), log_size)
+    contexts = Contexts(
         bands, n_bands, n_before, thresholds, gap_map, value_map, len(gap_tables), tables
     )
-    bits = _bits(tables, line_counts[None], np.zeros(1, np.intp))
-    bits += _bits(tables, gap_counts, contexts_.maps[0].astype(np.intp))
-    bits += _bits(tables, value_counts, contexts_.maps[1].astype(np.intp))
-    bits += _extra_bits(line_counts[None], GAP_DIRECT) + _extra_bits(gap_counts, GAP_DIRECT)
-    bits += _extra_bits(value_counts, VALUE_DIRECT)
-    return Plan(contexts_, bits)
+    token_bits = 0.0
+    for found, direct, numbers in (
+        (line_counts, GAP_DIRECT, np.zeros(1, np.uint8)),
+        (gap_counts, GAP_DIRECT, contexts.maps[0]),
+        (value_counts, VALUE_DIRECT, contexts.maps[1]),
+    ):
+        token_bits += _bits(tables, found, numbers) + _extra_bits(found, direct)
+    return Plan(contexts, token_bits)
 
 
-def _bits(tables: AnsTables, counts: NDArray[np.int64], numbers: NDArray[np.intp]) -> float:
+def _bits(tables: AnsTables, counts: NDArray[np.int64], numbers: NDArray[np.uint8]) -> float:
     """Bits that histograms take by their tables, as states do in the mean."""
     shares = tables.frequencies[numbers, : counts.shape[1]] / (1 << tables.log_size)
     if shares.shape[1] < counts.shape[1]:
