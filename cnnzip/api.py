@@ -13,7 +13,7 @@ from cnnzip.arrays import is_torch
 from cnnzip.codecs.choose import encode_source
 from cnnzip.codecs.names import CODEC_NAMES, PACK_ID
 from cnnzip.codecs.raw import Raw
-from cnnzip.codecs.source import MatrixShape, source_of
+from cnnzip.codecs.source import MatrixShape, Source, source_of
 from cnnzip.container.envelope import envelope_of
 from cnnzip.container.limits import DEFAULT_LIMITS, Limits
 from cnnzip.container.reader import CodedFile
@@ -66,12 +66,19 @@ class _Job:
         self._signed_zeros = signed_zeros
         self._verify = verify
 
+    def _source(self) -> Source:
+        try:
+            source, self.n_dropped, _ = source_of(self._tensor, self._signed_zeros)
+        except ArgumentError as error:
+            raise ArgumentError(f"tensor {self.name!r}: {error}") from None
+        return source
+
     def frame(self) -> bytes:
         if isinstance(self._tensor, CodedTensor):
             coded = self._tensor
             plain = coded.coded.decode() if self._verify else None
         else:
-            source, self.n_dropped, _ = source_of(self._tensor, self._signed_zeros)
+            source = self._source()
             coded, plain = CodedTensor(encode_source(source, self._codec)), source.data
         frame = coded.to_frame(self.name)
         if self._verify:
@@ -87,7 +94,7 @@ class _Job:
             shape, data = coded.shape, coded.decode()
             self.row = replace(self._tensor.report(self.name), codec=CODEC_NAMES[PACK_ID])
         else:
-            source, self.n_dropped, _ = source_of(self._tensor, self._signed_zeros)
+            source = self._source()
             shape, data = source.shape, source.data
             row = CodedTensor(Raw.encode(source)).report(self.name)
             self.row = replace(row, codec=CODEC_NAMES[PACK_ID])
@@ -133,6 +140,7 @@ def save(
     """
     from tqdm import tqdm
 
+    path = os.fsdecode(path)
     tensors, aliases, notes = named_tensors(obj)
     jobs = [_Job(name, t, codec, signed_zeros, verify) for name, t in tensors.items()]
     total = sum(job.n_bytes for job in jobs)
@@ -142,7 +150,7 @@ def save(
             jobs,
             aliases,
             metadata or {},
-            envelope=envelope_of(os.fspath(path)),
+            envelope=envelope_of(path),
             verify=verify,
             durable=durable,
             done=lambda job: bar.update(job.n_bytes),
@@ -180,9 +188,11 @@ def named_tensors(obj: Any) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     if isinstance(obj, CodedFile):
         owners = {name: obj[name] for name in obj if name not in obj.aliases}
         return owners, obj.aliases, []
+    if isinstance(obj, CodedTensor):
+        raise ArgumentError('a tensor has no name of its own; give {"name": tensor}')
     if not isinstance(obj, Mapping):
         raise ArgumentError(
-            f"a {type(obj).__name__} cannot be saved; give a model, or a mapping from names to tensors"
+            f"{type(obj).__name__}: give a model, or a mapping from names to tensors"
         )
     for name, value in obj.items():
         is_tensor = isinstance(value, CodedTensor) or hasattr(value, "__array__")
@@ -215,9 +225,11 @@ def load(
 
     Raises
     ------
-    OSError, FormatError, LimitError
+    OSError, LimitError
     ArgumentError
         The file's tensors are not the model's; the model is unchanged.
+    FormatError
+        The file is damaged; tensors before the damage may have been filled.
     """
     if keep not in ("coded", "dense"):
         raise ArgumentError(f"keep={keep!r}, neither 'coded' nor 'dense'")

@@ -14,6 +14,7 @@ from cnnzip.codecs.lines import LineCodec
 from cnnzip.codecs.source import source_of
 from cnnzip.container.frame import Header, codec_of, frame_bytes, parse_sections, write_frame
 from cnnzip.container.limits import DEFAULT_LIMITS, Limits
+from cnnzip.dtypes import BY_NAME, dtype_by_name
 from cnnzip.entropy.varints import Bytes
 from cnnzip.errors import ArgumentError
 from cnnzip.sizes import Row
@@ -132,7 +133,7 @@ class CodedTensor:
         return self._multiply(Y, 2, transpose=True)
 
     def __matmul__(self, x: Any) -> Any:
-        return self.matmat(x) if x.ndim == 2 else self.matvec(x)
+        return self.matmat(x) if np.ndim(x) == 2 else self.matvec(x)
 
     def to_csr(self) -> Any:
         """The matrix as `scipy.sparse.csr_array`, with its entries in the order of CSR.
@@ -165,10 +166,11 @@ class CodedTensor:
         if arithmetic is None:
             raise ArgumentError(f"{self.dtype} weights have no product [MAT-2]; use decode()")
         x, wrap = to_numpy(x)
+        if x.dtype.name not in BY_NAME or dtype_by_name(x.dtype.name).arithmetic is None:
+            raise ArgumentError(f"x is {x.dtype}; products take real numbers [MAT-2]")
         if x.ndim != n_dims:
-            raise ArgumentError(
-                f"x has shape {x.shape}, a product with {n_dims} dimensions was asked"
-            )
+            due = "(n,)" if n_dims == 1 else "(n, columns)"
+            raise ArgumentError(f"x has shape {x.shape}; this product takes {due}")
         if x.dtype == np.float64:
             arithmetic = x.dtype
         x = np.ascontiguousarray(x, arithmetic)

@@ -58,7 +58,7 @@ def check_end(buffer, bit, end_byte):
 
     Source: NUM-3, LIN-5.
     """
-    if (bit + np.uint64(7)) >> np.uint64(3) != end_byte:
+    if (bit + np.uint64(7)) >> np.uint64(3) != end_byte or end_byte > np.uint64(buffer.size):
         return STREAM_LENGTH
     used = bit & np.uint64(7)
     if used > np.uint64(0):

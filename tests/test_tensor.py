@@ -101,7 +101,7 @@ def test_products_that_do_not_exist_are_refused():
     tensor = cnnzip.encode(sparse((30, 20), 0.3, 5))
     with pytest.raises(cnnzip.ArgumentError, match=r"\(20,\)"):
         tensor @ np.ones(21, np.float32)
-    with pytest.raises(cnnzip.ArgumentError, match="2 dimensions"):
+    with pytest.raises(cnnzip.ArgumentError, match="columns"):
         tensor.matmat(np.ones(20, np.float32))
     with pytest.raises(cnnzip.ArgumentError, match="MAT-2"):
         cnnzip.encode(np.ones((2, 2), np.complex64)).matvec(np.ones(2))
@@ -137,3 +137,53 @@ def test_programs_without_cnnzip_refuse_coded_files(tmp_path):
         flat["v"] = torch.arange(float(n))
         cnnzip.save(flat, path, durable=False)
         assert load_file(path)["v"].shape != flat["v"].shape
+
+
+def test_a_complex_vector_is_refused_and_a_list_is_taken():
+    tensor = cnnzip.encode(sparse((30, 20), 0.3, 5))
+    with pytest.raises(cnnzip.ArgumentError, match="complex128"):
+        tensor @ (np.ones(20) * 1j)
+    with pytest.raises(cnnzip.ArgumentError, match="columns"):
+        tensor.matmat(np.ones((20, 2, 2)))
+    assert (tensor @ ([1.0] * 20)).shape == (30,)
+
+
+def test_all_kinds_of_tensors_can_stand_in_one_file(tmp_path):
+    weight = sparse((30, 50), 0.2, 5)
+    given = {"a": torch.from_numpy(weight), "b": weight, "c": cnnzip.encode(weight)}
+    cnnzip.save(given, bytes(tmp_path / "M.SAFETENSORS"))
+    with cnnzip.open(tmp_path / "M.SAFETENSORS") as file:
+        assert file.envelope == "safetensors"
+        assert all(np.array_equal(file[name].decode(), weight) for name in given)
+    with pytest.raises(cnnzip.ArgumentError, match="name"):
+        cnnzip.save(given["c"], tmp_path / "x.cnnz")
+    with pytest.raises(cnnzip.ArgumentError, match="3"):
+        cnnzip.save({3: torch.eye(3)}, tmp_path / "x.cnnz")
+
+
+def test_a_models_own_orig_and_mask_are_not_taken_for_a_pruned_weight(tmp_path):
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a_orig = torch.nn.Parameter(torch.randn(20, 30))
+            self.a_mask = torch.nn.Parameter(torch.randn(20, 30))
+
+    model = Model()
+    cnnzip.save(model, tmp_path / "m.cnnz")
+    back = cnnzip.load(tmp_path / "m.cnnz", Model())
+    assert torch.equal(back.a_orig, model.a_orig)
+    assert torch.equal(back.a_mask, model.a_mask)
+    cnnzip.save(model.state_dict(), tmp_path / "m.cnnz")  # no mask: it is not of 0 and 1
+    assert sorted(cnnzip.load(tmp_path / "m.cnnz")) == ["a_mask", "a_orig"]
+    mask = (torch.rand(20, 30) < 0.5).float()
+    cnnzip.save({"a_orig": model.a_orig, "a_mask": mask}, tmp_path / "m.cnnz")
+    assert torch.equal(cnnzip.load(tmp_path / "m.cnnz")["a"], model.a_orig * mask + 0.0)
+
+
+def test_extra_state_is_refused_when_it_is_saved(tmp_path):
+    class Model(torch.nn.Linear):
+        def get_extra_state(self):
+            return torch.ones(3)
+
+    with pytest.raises(cnnzip.ArgumentError, match="get_extra_state"):
+        cnnzip.save(Model(30, 40), tmp_path / "m.cnnz")

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from cnnzip.errors import ArgumentError
+from cnnzip.errors import ArgumentError, CnnzipError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,25 +41,31 @@ def run(options: argparse.Namespace) -> int:
     from cnnzip.api import save
     from cnnzip.cli.sources import open_source
 
-    reports = {}
+    reports, failed = {}, False
     for source, target in _jobs(options):
-        tensors, metadata = open_source(source)
-        if not options.json:
-            print(f"{source} -> {target}", file=sys.stderr)
-        reports[os.fspath(target)] = save(
-            tensors,
-            target,
-            verify=not options.no_verify,
-            codec=options.codec,
-            signed_zeros=options.signed_zeros,
-            metadata=metadata,
-        )
+        try:
+            tensors, metadata = open_source(source)
+            if not options.json:
+                print(f"{source} -> {target}", file=sys.stderr)
+            reports[os.fspath(target)] = save(
+                tensors,
+                target,
+                verify=not options.no_verify,
+                codec=options.codec,
+                signed_zeros=options.signed_zeros,
+                metadata=metadata,
+            )
+        except (CnnzipError, OSError) as error:
+            if not Path(options.input).is_dir():
+                raise
+            failed = True  # the other files of the folder are coded all the same
+            print(f"cnnzip: {error}", file=sys.stderr)
     if options.json:
         print(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=1))
     else:
         for name, report in reports.items():
             print(f"{name}\n{report}")
-    return 0
+    return int(failed)
 
 
 def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
@@ -78,7 +84,9 @@ def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
         if not source.exists():
             raise FileNotFoundError(f"{source}: no such file")
         jobs = [(source, Path(options.output) if options.output else source.with_suffix(".cnnz"))]
-    for _, target in jobs:
+    for path, target in jobs:
+        if target.exists() and target.samefile(path):
+            raise ArgumentError(f"{target}: is the input; give another --output")
         if target.exists() and not options.force:
             raise ArgumentError(f"{target}: exists; give another --output, or --force")
     return jobs

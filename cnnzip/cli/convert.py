@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from cnnzip.container.reader import CodedFile
     from cnnzip.container.writer import convert
 
-    if not options.output.endswith((".cnnz", ".safetensors")):
+    if not options.output.lower().endswith((".cnnz", ".safetensors")):
         raise ArgumentError(f"{options.output}: write a .cnnz or a .safetensors file")
     if Path(options.output).exists() and not options.force:
         raise ArgumentError(f"{options.output}: exists; give another name, or --force")

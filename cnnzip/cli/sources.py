@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,12 @@ def _open_torch(path: str) -> Mapping[str, Any]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        why = str(error).splitlines()[0] if len(str(error)) > 20 else "it is no torch archive"
+        why = re.sub("\x1b\\[[0-9;]*m", "", why).partition(" Re-running")[
+            0
+        ]  # torch's colours, advice
         raise CorruptError(
-            "pt", path, f"torch.load(weights_only=True) refuses it: {str(error).splitlines()[0]}"
+            "pt", path, f"torch.load(weights_only=True) refuses it: {why}; save model.state_dict()"
         ) from None
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):

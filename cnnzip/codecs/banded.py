@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import parse_patterns, write_patterns
-from cnnzip.codecs.contexts import CHOICES, Contexts, Entries, find_contexts, plan
-from cnnzip.codecs.lines import Block, LineCodec, Lines, scratch
+from cnnzip.codecs.contexts import BEFORE, CHOICES, STATIC, Contexts, Entries, find_contexts, plan
+from cnnzip.codecs.lines import Block, LineCodec, Lines, scratch, stream_starts
 from cnnzip.codecs.lines import Entries as Decoded
 from cnnzip.codecs.source import Distinct, MatrixShape, Source
 from cnnzip.entropy.ans import LOG_SIZES, MAX_SYMBOLS
@@ -75,6 +75,7 @@ class Banded(LineCodec):
         samples = [view.sample() for view in views]
         n_entries = views[0].places.size
 
+        @cache
         def cost(axis: int, choice: tuple[int, int, int]) -> float:
             sample = samples[axis]
             return plan(sample, *choice, LOG_SIZE).n_bits(n_entries / sample.places.size)
@@ -84,6 +85,8 @@ class Banded(LineCodec):
             :1
         ]
         axis = min((0, 1), key=lambda axis: cost(axis, choices[min(4, len(choices) - 1)]))
+        if len(choices) > 1 and cost(axis, BEFORE) > 0.99 * cost(axis, STATIC):
+            choices = [choice for choice in choices if choice[2] == 1]  # neighbours tell nothing
         choice = min(choices, key=lambda choice: cost(axis, choice))
         entries = views[axis]
         contexts = plan(entries, *choice, LOG_SIZE).contexts
@@ -186,20 +189,24 @@ class Banded(LineCodec):
         contexts = Contexts.parse(cursor, lines.width, log_size) if n_entries else None
         if 2 * lines.n_streams > cursor.left:
             raise TruncatedError("BND-1", "streams", f"{lines.n_streams} in {cursor.left} bytes")
-        pairs = np.array(cursor.varints(2 * lines.n_streams), np.int64).reshape(-1, 2)
+        pairs = cursor.varints(2 * lines.n_streams)
         cursor.finish("BND-1")
-        ends = np.zeros((2, lines.n_streams + 1), np.int64)
-        np.cumsum(pairs.T, axis=1, out=ends[:, 1:])
-        if bool(np.any(np.diff(ends) < 0)) or int(ends[0, -1]) != n_entries:
+        per_stream, lengths = pairs[::2], pairs[1::2]
+        if sum(per_stream) != n_entries:
             raise CorruptError("BND-1", "streams", f"their entries do not add up to {n_entries}")
-        if not n_entries and len(sections[1]):
-            raise CorruptError("BND-2", "streams", f"{len(sections[1])} bytes for no entries")
-        if bool(np.any(pairs[:, 0] > MAX_STREAM_ENTRIES)) and lines.per_stream > 1:
-            raise CorruptError("BND-8", "stream", f"{int(pairs[:, 0].max())} entries in its lines")
-        if int(ends[1, -1]) != len(sections[1]):
-            raise CorruptError("LIN-5", "streams", f"they do not fill {len(sections[1])} bytes")
+        if not n_entries and any(lengths):
+            raise CorruptError("BND-2", "streams", f"{sum(lengths)} bytes for no entries")
+        most = max(per_stream, default=0)
+        if most > lines.per_stream * lines.width:
+            raise CorruptError(
+                "BND-7", "stream", f"{most} entries, more than its lines have places"
+            )
+        if most > MAX_STREAM_ENTRIES and lines.per_stream > 1:
+            raise CorruptError("BND-8", "stream", f"{most} entries, at most {MAX_STREAM_ENTRIES}")
+        ends = np.cumsum([0, *per_stream], dtype=np.int64)
+        starts = stream_starts(lengths, sections[1])
         streams = np.frombuffer(sections[1], np.uint8)
-        return cls(shape, lines, patterns, log_size, contexts, ends[0], ends[1], streams)
+        return cls(shape, lines, patterns, log_size, contexts, ends, starts, streams)
 
     @property
     def scan(self) -> NDArray[np.intp] | None:

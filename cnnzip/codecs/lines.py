@@ -110,14 +110,18 @@ scratch = _Scratch()
 
 def parse_stream_starts(cursor: Cursor, n_streams: int, section: memoryview) -> NDArray[np.int64]:
     """Read the streams' lengths and check that they fill `section` (LIN-5)."""
-    lengths = np.array(cursor.varints(n_streams), np.int64)
-    starts = np.zeros(n_streams + 1, np.int64)
-    np.cumsum(lengths, out=starts[1:])
-    if int(starts[-1]) != len(section) or bool(np.any(np.diff(starts) < 0)):
-        raise CorruptError(
-            "LIN-5", "stream lengths", f"{int(starts[-1])} bytes of a section of {len(section)}"
-        )
-    return starts
+    return stream_starts(cursor.varints(n_streams), section)
+
+
+def stream_starts(lengths: Sequence[int], section: memoryview) -> NDArray[np.int64]:
+    """Where streams of these lengths begin, and end, if they fill `section` (LIN-5).
+
+    Python's numbers are summed: int64 would wrap, and let a stream lie anywhere.
+    """
+    total = sum(lengths)
+    if total != len(section):
+        raise CorruptError("LIN-5", "stream lengths", f"{total} bytes of {len(section)}")
+    return np.cumsum([0, *lengths], dtype=np.int64)
 
 
 class LineCodec(Codec):

@@ -21,7 +21,7 @@ TAIL_BYTES = 20
 
 def envelope_of(path: str) -> str:
     """Envelope that a file name asks for: safetensors by its ending, cnnz otherwise."""
-    return SAFETENSORS if path.endswith(".safetensors") else CNNZ
+    return SAFETENSORS if path.lower().endswith(".safetensors") else CNNZ
 
 
 def write_prefix(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -62,11 +63,15 @@ def named_tensors(source: nn.Module | Mapping[str, Any]) -> tuple[Named, dict[st
         A frame is damaged.
     """
     permanent: list[str] = []
+    masked: list[str] = []
     if isinstance(source, nn.Module):
         if not is_permanent(source):
             source = deepcopy(source)
             permanent += make_permanent(source)
         source = source.state_dict()
+    elif isinstance(source, Mapping):
+        masked = _masked(source)
+        permanent += masked
     if not isinstance(source, Mapping):
         raise ArgumentError(f"neither a model nor a state dict: {type(source).__name__}")
     frames = _frames(source)
@@ -75,25 +80,40 @@ def named_tensors(source: nn.Module | Mapping[str, Any]) -> tuple[Named, dict[st
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
     for key, value in source.items():
-        name, stem = key, key.removesuffix("_orig")
-        if stem != key and f"{stem}_mask" in source:
-            name, value = stem, source[f"{stem}_mask"].to(value.dtype) * value
-            permanent.append(name)
-        elif key.removesuffix("_mask") != key and f"{key.removesuffix('_mask')}_orig" in source:
+        name = key
+        if key.removesuffix("_mask") in masked:
             continue
+        if key.removesuffix("_orig") in masked:
+            name = key.removesuffix("_orig")
+            value = source[f"{name}_mask"].to(value.dtype) * value
         elif isinstance(value, Tensor) and value.numel():
             same = first.setdefault(_memory(value), name)
             if same != name:
                 aliases[name] = same
                 continue
-        if name in tensors:
-            raise ArgumentError(f"two tensors of the name {name}")
         with located(name):
             tensors[name] = parse(value) if key in frames else value
     notes = []
     if permanent:
         notes.append(f"stored with their masks or parametrizations applied: {_few(permanent)}")
     return tensors, aliases, notes
+
+
+def _masked(state: Mapping[Any, Any]) -> list[str]:
+    """Names of tensors that `torch.nn.utils.prune` left as X_orig and X_mask, a mask of 0 and 1."""
+    found = []
+    for key, value in state.items():
+        name = key.removesuffix("_orig") if isinstance(key, str) else key
+        mask = state.get(f"{name}_mask")
+        if name == key or name in state or not isinstance(mask, Tensor):
+            continue
+        if isinstance(value, Tensor) and value.shape == mask.shape and _is_binary(mask):
+            found.append(name)
+    return found
+
+
+def _is_binary(mask: Tensor) -> bool:
+    return not mask.is_meta and bool(((mask == 0) | (mask == 1)).all())
 
 
 def _frames(state: Mapping[str, Any]) -> set[str]:
@@ -107,7 +127,17 @@ def _frames(state: Mapping[str, Any]) -> set[str]:
 
 
 def _check_values(state: Mapping[str, Any]) -> None:
-    others = [key for key, value in state.items() if not isinstance(value, Tensor | CodedTensor)]
+    unnamed = [key for key in state if not isinstance(key, str)]
+    if unnamed:
+        raise ArgumentError(f"{unnamed[0]!r} is no name; a state dict maps names to tensors")
+    storable = Tensor | CodedTensor | np.ndarray
+    others = [key for key, value in state.items() if not isinstance(value, storable)]
+    extra = [key for key in state if key.endswith("_extra_state")]
+    if extra:
+        raise ArgumentError(
+            f"{extra[0]!r} is what a module's get_extra_state() gives, and a file holds tensors only: "
+            "save state_dict() without it, and keep it elsewhere"
+        )
     if others:
         kinds = ", ".join(f"{key!r} ({type(state[key]).__name__})" for key in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
@@ -115,7 +145,7 @@ def _check_values(state: Mapping[str, Any]) -> None:
         hint = f"; save its {inside[0]!r} alone" if inside else "; save without them"
         raise ArgumentError(f"a file holds tensors only, these are none: {kinds}{more}{hint}")
     for key, value in state.items():
-        if isinstance(value, CodedTensor):
+        if not isinstance(value, Tensor):
             continue
         if value.layout != torch.strided or value.is_nested:
             raise ArgumentError(f"{key}: a {value.layout} tensor; store it as {key}.to_dense()")

@@ -186,3 +186,28 @@ def test_limits_can_be_set(model, tmp_path, capsys):
     assert status == 1
     assert "max_decoded_bytes" in err
     assert not out.exists()
+
+
+def test_one_bad_file_does_not_stop_a_folder(model, tmp_path, capsys):
+    (tmp_path / "junk.pt").write_bytes(b"xx")
+    status, out, err = run(capsys, "compress", tmp_path, "-o", tmp_path / "out")
+    assert status == 1
+    assert "junk.pt" in err
+    assert "model.npz.cnnz" in out
+
+
+def test_a_file_is_not_compressed_onto_itself(tmp_path, capsys):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "m.safetensors"
+    save_file({"w": sparse((40, 50), 0.1, 4)}, path)
+    before = path.read_bytes()
+    assert run(capsys, "compress", path, "-o", path, "-f")[0] == 2
+    assert path.read_bytes() == before
+
+
+def test_the_array_that_cannot_be_stored_is_named(tmp_path, capsys):
+    np.savez(tmp_path / "s.npz", words=np.array(["a", "b"]))
+    status, _, err = run(capsys, "compress", tmp_path / "s.npz")
+    assert status == 2
+    assert "'words'" in err
