@@ -201,3 +201,29 @@ def test_compiling_is_said_once_and_kept(tmp_path):
     assert said == [1, 0]
     assert seconds[0] < 15
     assert seconds[1] < 1
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_kernels_are_compiled_for_one_form_of_their_arguments():
+    """Encoded here, read from bytes or from a file: one type of weight, one version of a kernel."""
+    code = (
+        "import pkgutil, importlib, numpy as np, cnnzip, cnnzip_native\n"
+        "w = np.where(np.arange(6000) % 7 == 0, np.float32(2), np.float32(0)).reshape(60, 100)\n"
+        "w[3:5] = 1\n"
+        "for codec in ('index-map', 'ham', 'sham', 'banded'):\n"
+        "    for v in (w, w.T, np.asfortranarray(w)):\n"
+        "        t = cnnzip.encode(v, codec)\n"
+        "        for u in (t, cnnzip.CodedTensor.from_frame(t.to_frame())):\n"
+        "            u.decode(), u.rows(1, 3), u.to_csr(), u.report()\n"
+        "            x = np.ones((v.shape[1], 20), 'f4')\n"
+        "            u @ x, u @ x[:, 0], u.rmatmat(u @ x), u.rmatvec(u @ x[:, 0])\n"
+        "for info in pkgutil.iter_modules(cnnzip_native.__path__, 'cnnzip_native.'):\n"
+        "    for name, value in vars(importlib.import_module(info.name)).items():\n"
+        "        if len(getattr(value, 'signatures', ())) > 1:\n"
+        "            print(name, *value.signatures, sep='\\n  ')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+    )
+    assert run.stdout == ""
