@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import parse_patterns, write_patterns
-from cnnzip.codecs.contexts import BEFORE, CHOICES, STATIC, Contexts, Entries, find_contexts, plan
+from cnnzip.codecs.contexts import CHOICES, Contexts, Entries, find_contexts, plan
 from cnnzip.codecs.lines import Block, LineCodec, Lines, scratch, stream_starts
 from cnnzip.codecs.lines import Entries as Decoded
 from cnnzip.codecs.source import Distinct, MatrixShape, Source
@@ -85,8 +85,6 @@ class Banded(LineCodec):
             :1
         ]
         axis = min((0, 1), key=lambda axis: cost(axis, choices[min(4, len(choices) - 1)]))
-        if len(choices) > 1 and cost(axis, BEFORE) > 0.99 * cost(axis, STATIC):
-            choices = [choice for choice in choices if choice[2] == 1]  # neighbours tell nothing
         choice = min(choices, key=lambda choice: cost(axis, choice))
         entries = views[axis]
         contexts = plan(entries, *choice, LOG_SIZE).contexts

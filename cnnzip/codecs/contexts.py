@@ -16,8 +16,7 @@ MAX_TABLES = 64  # BND-4
 GAP_DIRECT, VALUE_DIRECT = 4, 8  # direct bits; BND-6
 SAMPLE_ENTRIES = 1 << 16  # of which a choice is made
 #: Bands, classes of lines, and gaps before that are tried, from a static code on.
-STATIC, BEFORE = (1, 1, 1), (1, 1, 3)
-CHOICES = (STATIC, BEFORE, (4, 4, 1), (4, 4, 3), (16, 12, 1), (32, 16, 1), (16, 12, 3))
+CHOICES = ((1, 1, 1), (1, 1, 3), (4, 4, 1), (4, 4, 3), (16, 12, 1), (32, 16, 1), (16, 12, 3))
 TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
 
 
