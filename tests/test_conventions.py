@@ -98,7 +98,8 @@ def clauses_in(paths):
     text = "".join(p.read_text() for p in paths)
     return set(
         re.findall(
-            r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|ANS|BOK|LIN|RAW|IMP|HAM|SHM|BND|PCK|MAT)-\d+", text
+            r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|ANS|BOK|LIN|RAW|IMP|HAM|SHM|BND|MSK|PCK|MAT)-\d+",
+            text,
         )
     )
 

@@ -187,3 +187,14 @@ def test_extra_state_is_refused_when_it_is_saved(tmp_path):
 
     with pytest.raises(cnnzip.ArgumentError, match="get_extra_state"):
         cnnzip.save(Model(30, 40), tmp_path / "m.cnnz")
+
+
+def test_pruned_weights_of_many_values_shrink_by_their_zeros():
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((500, 700), np.float32) * (rng.random((500, 700)) < 0.1) + 0
+    tensor = cnnzip.encode(weight)
+    assert tensor.codec == "masked"
+    assert weight.nbytes / tensor.nbytes > 9
+    assert np.array_equal(tensor.decode(), weight)
+    x = np.ones(700, np.float32)
+    np.testing.assert_allclose(tensor @ x, weight @ x, rtol=1e-4, atol=1e-4)

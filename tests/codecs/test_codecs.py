@@ -12,7 +12,7 @@ from cnnzip.codecs.choose import NAMES, encode_source
 from cnnzip.codecs.lines import LineCodec
 from tests.codecs.battery import check_codec, matrices, source_of_bits, sparse
 
-CODECS = ("raw", "index-map", "ham", "sham", "banded")
+CODECS = ("raw", "index-map", "ham", "sham", "banded", "masked")
 
 
 def test_the_battery_runs_every_codec():
