@@ -93,11 +93,12 @@ def good():
         "ham": "bool int8 uint16 int32 uint64 float16 bfloat16 float32 float64 float8_e5m2 int4",
         "sham": "bool uint8 int16 uint32 int64 float16 bfloat16 float32 float64 complex64 int4",
         "banded": "bool uint8 int16 uint32 float16 bfloat16 float32 float64 complex64 int4",
+        "masked": "bool uint8 int16 bfloat16 float32 float64 complex64 complex128",
     }.items():
         for dtype in dtypes.split():
             add(f"{codec}-{dtype}.cnnz", some(dtype), codec)
     f32, f16 = np.float32, np.float16
-    for codec in ("raw", "index-map", "ham", "sham", "banded"):
+    for codec in ("raw", "index-map", "ham", "sham", "banded", "masked"):
         add(f"{codec}-empty.cnnz", np.zeros((3, 0, 2), f32), codec)
         add(f"{codec}-scalar.cnnz", np.array(1.5, f32), codec)
         add(f"{codec}-all-zero.cnnz", np.zeros((4, 4), f32), codec)
