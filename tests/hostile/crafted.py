@@ -171,7 +171,12 @@ def main(folder):
     with CodedFile(good) as file:  # what any first use loads is no cost of these files
         file["w"].decode()
     names = sorted(os.listdir(folder))
-    print(json.dumps({name: cost(os.path.join(folder, name)) for name in names}))
+    costs = {name: cost(os.path.join(folder, name)) for name in names}
+    for name, (_, seconds, _) in costs.items():
+        if seconds > 0.5:  # other programs slow this one, never speed it up: the least counts
+            again = [cost(os.path.join(folder, name)) for _ in range(2)]
+            costs[name][1] = min(seconds, *(found[1] for found in again))
+    print(json.dumps(costs))
 
 
 if __name__ == "__main__":
