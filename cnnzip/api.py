@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzip.arrays import is_torch
+from cnnzip.bounds import Matrix
 from cnnzip.codecs.choose import encode_source
 from cnnzip.codecs.names import CODEC_NAMES, PACK_ID
-from cnnzip.codecs.raw import Raw
 from cnnzip.codecs.source import MatrixShape, Source, source_of
 from cnnzip.container.envelope import envelope_of
 from cnnzip.container.limits import DEFAULT_LIMITS, Limits
@@ -90,15 +90,13 @@ class _Job:
 
     def plain(self) -> tuple[MatrixShape, NDArray[np.uint8]]:
         if isinstance(self._tensor, CodedTensor):
-            coded = self._tensor.coded
-            shape, data = coded.shape, coded.decode()
-            self.row = replace(self._tensor.report(self.name), codec=CODEC_NAMES[PACK_ID])
+            source = Source(self._tensor.coded.shape, self._tensor.coded.decode())
         else:
             source = self._source()
-            shape, data = source.shape, source.data
-            row = CodedTensor(Raw.encode(source)).report(self.name)
-            self.row = replace(row, codec=CODEC_NAMES[PACK_ID])
-        return shape, data
+        counts = Matrix.of_source(source).entry_counts
+        pack = CODEC_NAMES[PACK_ID]
+        self.row = Row.of_counts(self.name, source.shape, pack, counts, nbytes=0)  # see `_share`
+        return source.shape, source.data
 
 
 def save(

@@ -101,13 +101,11 @@ class Banded(LineCodec):
     ) -> Self:
         from cnnzip_native.banded import encode_banded, write_words
 
-        n_entries, n_lines = entries.places.size, entries.counts.size
-        per_stream = STREAM_ENTRIES * n_lines // max(n_entries, 1)
-        fitting = ((1 << 31) - 1) // max(entries.width, 1)
-        per_stream = max(1, min(per_stream, fitting, n_lines))
-        while per_stream > 1 and _most_entries(entries, per_stream) > MAX_STREAM_ENTRIES:
-            per_stream //= 2  # entries crowd in few lines
-        lines = Lines(shape, axis, per_stream)
+        lines = Lines.for_entries(shape, axis, entries.places.size, STREAM_ENTRIES)
+        while (
+            lines.per_stream > 1 and _most_entries(entries, lines.per_stream) > MAX_STREAM_ENTRIES
+        ):  # entries crowd in few lines
+            lines = Lines(shape, axis, lines.per_stream // 2)
         scanned = entries.in_scan(contexts.bands)
         gaps, of_entry = find_contexts(
             scanned,
@@ -228,12 +226,9 @@ class Banded(LineCodec):
         )
 
     @cached_property
-    def _blocks(self) -> Sequence[Block]:
-        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES)
-
     def blocks(self) -> Sequence[Block]:
         """As many streams as make `BLOCK_ENTRIES`."""
-        return self._blocks
+        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES)
 
     def decode_block(self, block: Block) -> Decoded:
         """Decode the streams of a block in turns."""

@@ -133,15 +133,12 @@ class Ham(LineCodec):
         return self.coded.code.decode_runs(self.coded.zero_symbol)
 
     @cached_property
-    def _blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[Block]:
+        """As many streams as make `BLOCK_WEIGHTS`."""
         weights = max(self.lines.per_stream * self.lines.width, 1)
         step = max(1, BLOCK_WEIGHTS // weights)
         n_streams = self.lines.n_streams
         return [Block(s, min(s + step, n_streams)) for s in range(0, n_streams, step)]
-
-    def blocks(self) -> Sequence[Block]:
-        """As many streams as make `BLOCK_WEIGHTS`."""
-        return self._blocks
 
     def decode_block(self, block: Block) -> Entries:
         """Decode the streams of a block in turns."""

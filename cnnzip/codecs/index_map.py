@@ -116,6 +116,7 @@ class IndexMap(LineCodec):
             check(status, "indices")
         return symbols
 
+    @cached_property
     def blocks(self) -> Sequence[Block]:
         """One stream each."""
         return [Block(s, s + 1) for s in range(self.lines.n_streams)]

@@ -39,6 +39,14 @@ class Lines:
                 "LIN-4", "lines per stream", f"{self.per_stream} x {self.width} weights, below 2^31"
             )
 
+    @classmethod
+    def for_entries(cls, shape: MatrixShape, axis: int, n_entries: int, aim: int) -> "Lines":
+        """Streams of about `aim` entries each, if entries were spread evenly."""
+        whole = cls(shape, axis, 1)
+        fitting = ((1 << 31) - 1) // max(whole.width, 1)
+        per_stream = aim * whole.n_lines // max(n_entries, 1)
+        return cls(shape, axis, max(1, min(per_stream, fitting, whole.n_lines)))
+
     @property
     def n_lines(self) -> int:
         """Rows for axis 0, columns for axis 1."""
@@ -138,6 +146,7 @@ class LineCodec(Codec):
         """Places of a line in the order in which they are coded; None for their natural order."""
         return None
 
+    @property
     @abstractmethod
     def blocks(self) -> Sequence[Block]:
         """Streams cut into blocks that fit the cache: what one thread decodes at a time."""
@@ -162,7 +171,7 @@ class LineCodec(Codec):
         """The streams that hold the lines from `first` on, up to `stop`, in blocks."""
         first_stream = first // self.lines.per_stream
         last_stream = -(-stop // self.lines.per_stream)
-        for block in self.blocks():
+        for block in self.blocks:
             part = Block(max(block.first, first_stream), min(block.stop, last_stream))
             if part.first < part.stop:
                 yield part
@@ -189,7 +198,7 @@ class LineCodec(Codec):
         def write(block: Block) -> None:
             write_entries(*self.natural(block), self.patterns, *steps, plain)
 
-        threads.run(write, self.blocks())
+        threads.run(write, self.blocks)
 
     def decode_rows(self, first: int, stop: int) -> NDArray[np.uint8]:
         """The bytes of rows `first` to `stop` alone, from the streams that hold them."""
@@ -215,12 +224,12 @@ class LineCodec(Codec):
         def check(block: Block) -> None:
             self.decode_block(block)
 
-        threads.run(check, self.blocks())
+        threads.run(check, self.blocks)
 
     def value_counts(self) -> NDArray[np.int64]:
         """Number of entries of each symbol; int64 (n_values,)."""
         counts = np.zeros(self.patterns.size, np.int64)
-        for block in self.blocks():
+        for block in self.blocks:
             e = self.decode_block(block)
             for begin, n in zip(e.begins, e.counts, strict=True):
                 counts += np.bincount(e.symbols[begin : begin + n], minlength=counts.size)
@@ -229,7 +238,7 @@ class LineCodec(Codec):
     def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
         """Row, column and symbol of every entry, in scan order."""
         rows, columns, symbols = [], [], []
-        for block in self.blocks():
+        for block in self.blocks:
             e = self.natural(block)
             for s in range(e.begins.size):
                 run = slice(int(e.begins[s]), int(e.begins[s] + e.counts[s]))
@@ -330,7 +339,7 @@ class LineCodec(Codec):
             kernel(*self.decode_block(block), values, x, y)
 
         if gather:
-            threads.run(add, self.blocks())  # each block has its own lines of y
+            threads.run(add, self.blocks)  # each block has its own lines of y
         else:
-            for block in self.blocks():  # MAT-4, MAT-5: in the order of lines
+            for block in self.blocks:  # MAT-4, MAT-5: in the order of lines
                 add(block)

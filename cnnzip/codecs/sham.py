@@ -88,10 +88,7 @@ class Sham(LineCodec):
         scanned = distinct.symbols
         if axis:
             scanned = np.ascontiguousarray(scanned.reshape(shape.n_rows, -1).T).reshape(-1)
-        whole = Lines(shape, axis, 1)
-        per_stream = STREAM_ENTRIES * whole.n_lines // max(n_entries, 1)
-        fitting = ((1 << 31) - 1) // max(whole.width, 1)
-        lines = Lines(shape, axis, max(1, min(per_stream, fitting, whole.n_lines)))
+        lines = Lines.for_entries(shape, axis, n_entries, STREAM_ENTRIES)
 
         places = np.empty(n_entries, np.uint32)
         symbols = np.empty(n_entries, np.uint16)
@@ -197,12 +194,9 @@ class Sham(LineCodec):
         return np.concatenate([np.zeros(1, np.int64), self.line_ends[self.lines.ends() - 1]])
 
     @cached_property
-    def _blocks(self) -> Sequence[Block]:
-        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES)
-
     def blocks(self) -> Sequence[Block]:
         """As many streams as make `BLOCK_ENTRIES`."""
-        return self._blocks
+        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES)
 
     def decode_block(self, block: Block) -> Entries:
         """Decode the values of a block in turns, and the places of its lines."""

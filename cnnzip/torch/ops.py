@@ -178,7 +178,7 @@ def _rows(coded: CodedTensor, wanted: Tensor) -> Tensor:
     codec = coded.coded
     if not isinstance(codec, LineCodec) or codec.lines.axis or not wanted.numel():
         return dense_of(coded)[wanted]
-    ends = [block.stop * codec.lines.per_stream for block in codec.blocks()]
+    ends = [block.stop * codec.lines.per_stream for block in codec.blocks]
     of_block = torch.bucketize(wanted, torch.tensor(ends), right=True)
     touched, n_each = torch.unique_consecutive(of_block, return_counts=True)
     if 2 * touched.numel() > len(ends):
