@@ -136,13 +136,14 @@ def save(
         The file cannot be written; the old one is unchanged. (Where only the folder could not be
         forced to the disk, the new one is in place.)
     """
-    from tqdm import tqdm
+    from cnnzip.progress import Progress
 
     path = os.fsdecode(path)
     tensors, aliases, notes = named_tensors(obj)
     jobs = [_Job(name, t, codec, signed_zeros, verify) for name, t in tensors.items()]
     total = sum(job.n_bytes for job in jobs)
-    with tqdm(total=total, desc="coding", unit="B", unit_scale=True, disable=None, delay=1) as bar:
+    shown = {"unit": "B", "unit_scale": True, "disable": None, "delay": 1}
+    with Progress(total=total, desc="coding", **shown) as bar:
         n_bytes = write_file(
             path,
             jobs,

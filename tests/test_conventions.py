@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 #: From the bottom up: a module imports from its own layer and those before it.
 LAYERS = [
     ["cnnzip_native"],
-    ["cnnzip.errors"],
+    ["cnnzip.errors", "cnnzip.progress"],
     ["cnnzip.dtypes", "cnnzip.arrays"],
     ["cnnzip.entropy"],
     ["cnnzip.codecs"],

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
-from tqdm import tqdm
 
 from cnnzip.errors import ArgumentError
+from cnnzip.progress import Progress
 from cnnzip.tensor import CodedTensor, encode
 from cnnzip.torch.frames import frame_of
 from cnnzip.torch.layers import CODED, CodedLayer
@@ -73,7 +73,7 @@ def compress(
     todo = [layer for layer in chosen if can_be_coded(layer, held)]
     n_bytes = sum(weight_of(layer).nbytes for layer in todo)
     hidden = None if n_bytes > SLOW_BYTES else True  # None: where stderr is no terminal
-    for layer in tqdm(todo, "cnnzip: compress", unit="layer", disable=hidden):
+    for layer in Progress(todo, "cnnzip: compress", unit="layer", disable=hidden):
         weight = weight_of(layer)
         if weight not in frames:
             best = _code(weight, codec, chosen[layer])

@@ -1,7 +1,8 @@
 """Saves over a good file, again and again; is killed at it. Run by test_saving.py.
 
 `python -m tests.hostile.saver kill FOLDER N` kills N children while they save, and checks each
-time what is left; `limit FOLDER END` saves where no file may grow beyond some size.
+time what is left; `limit FOLDER END` saves where no file may grow beyond some size; `locked FOLDER`
+saves after a child was killed at its progress bar.
 """
 
 import json
@@ -13,8 +14,10 @@ import sys
 import time
 
 import numpy as np
+from tqdm import tqdm
 
 import cnnzip
+from cnnzip.progress import Progress
 
 
 def weights(number):
@@ -67,6 +70,23 @@ def kill(folder, n_kills):
     print(json.dumps([numbers, most, n_stale, os.listdir(folder)]))
 
 
+def locked(folder):
+    """Save after a child was killed that held the lock of the progress bar."""
+    cnnzip.save(weights(0), os.path.join(folder, "model.cnnz"))
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        tqdm.get_lock().acquire()
+        Progress.get_lock().acquire()
+        os.write(write, b"!")
+        signal.pause()
+    os.read(read, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    cnnzip.save(weights(1), os.path.join(folder, "model.cnnz"))
+    print(json.dumps("saved"))
+
+
 def limit(folder, end):
     """Each size limit at which saving failed, with the error and what was left."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -90,6 +110,8 @@ if __name__ == "__main__":
     folder = sys.argv[2]
     if sys.argv[1] == "kill":
         kill(folder, int(sys.argv[3]))
+    elif sys.argv[1] == "locked":
+        locked(folder)
     elif sys.argv[1] == "limit":
         limit(folder, sys.argv[3])
     else:

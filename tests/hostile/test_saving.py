@@ -25,7 +25,9 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits are PO
 
 def saver(*arguments, before=()):
     command = [*before, sys.executable, "-m", "tests.hostile.saver", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def result(done):
@@ -41,6 +43,11 @@ def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path):
     assert n_stale > 0, "no kill met a save"
     assert most <= 1
     assert left == ["model.cnnz"], "the next save removes what a killed one left"
+
+
+@POSIX
+def test_a_process_killed_at_its_progress_bar_blocks_no_other(tmp_path):
+    result(saver("locked", tmp_path))
 
 
 @POSIX
