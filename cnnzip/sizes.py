@@ -1,15 +1,17 @@
 """Sizes, tensor by tensor, beside their entropy and other formats."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzip.bounds import Matrix, entropy
+from cnnzip.codecs.banded import Banded, Grid
 from cnnzip.codecs.base import Codec
 from cnnzip.codecs.lines import LineCodec
+from cnnzip.codecs.masked import Masked
 from cnnzip.codecs.source import MatrixShape, Source
 
 UNSHRUNK = (
@@ -48,6 +50,12 @@ class Row:
         Of the plain tensor.
     csr_bytes : int
         Of CSR with int32 indices and the plain type's values.
+    grid : Grid or None
+        Of banded and masked, what chooses the tables.
+    parts : dict of str to float, or None
+        Of banded and masked, the frame's bits by what they are for; they add up to it. As
+        `Banded.parts`; masked's values are its planes. The frame's own header and padding are in
+        "header".
     """
 
     name: str
@@ -62,6 +70,26 @@ class Row:
     nbytes: int
     dense_bytes: int
     csr_bytes: int
+    grid: Grid | None = None
+    parts: dict[str, float] | None = None
+
+    @property
+    def share_of_h0(self) -> float | None:
+        """Bits of the frame over those of the order-0 entropy; None where that is 0."""
+        return self.bits_per_weight / self.h0_bits if self.h0_bits else None
+
+    @property
+    def details(self) -> list[str]:
+        """Lines that say where the bits go; none for a codec that does not tell."""
+        if self.parts is None:
+            return []
+        total = sum(self.parts.values())
+        shares = ", ".join(f"{part} {bits / total:.1%}" for part, bits in self.parts.items())
+        return [*([f"grid: {self.grid}"] if self.grid else []), f"bits: {shares}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {**asdict(self), "share_of_h0": self.share_of_h0}
 
     @classmethod
     def of_codec(cls, name: str, coded: Codec, nbytes: int) -> "Row":
@@ -71,7 +99,15 @@ class Row:
             per_value = coded.value_counts()
         else:
             per_value = Matrix.of_source(Source(shape, coded.decode())).entry_counts
-        return cls.of_counts(name, shape, coded.name, per_value, nbytes)
+        row = cls.of_counts(name, shape, coded.name, per_value, nbytes)
+        mask = coded.mask if isinstance(coded, Masked) else coded
+        if not isinstance(mask, Banded):
+            return row
+        parts = mask.parts()
+        if isinstance(coded, Masked):
+            parts["values"] += 8 * len(coded.planes)
+        parts["header"] += 8 * (nbytes - sum(map(len, coded.sections)))
+        return replace(row, grid=mask.grid, parts=parts)
 
     @classmethod
     def of_counts(
@@ -145,7 +181,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [row.to_dict() for row in self.rows],
             "file_bytes": self.file_bytes,
             "nbytes": self.nbytes,
             "dense_bytes": self.dense_bytes,
@@ -164,6 +200,7 @@ class Report:
                 f"{row.k:,}",
                 f"{row.h0_bits:.3f}",
                 f"{row.bits_per_weight:.3f}",
+                "" if row.share_of_h0 is None else f"{row.share_of_h0:.3f}",
                 row.codec,
                 f"{row.nbytes:,}",
                 f"{row.dense_bytes / max(row.nbytes, 1):.1f}x",
@@ -171,17 +208,18 @@ class Report:
             )
             for row in self.rows
         ]
-        headers = ["tensor", "shape", "dtype", "entries", "k", "H0", "bits/w", "codec", "bytes"]
+        headers = ["tensor", "shape", "dtype", "entries", "k", "H0", "bits/w", "of H0"]
         text = (
             tabulate(
                 table,
-                [*headers, "vs plain", "vs CSR"],
+                [*headers, "codec", "bytes", "vs plain", "vs CSR"],
                 disable_numparse=True,
-                colalign=("left",) * 3 + ("right",) * 4 + ("left",) + ("right",) * 3,
+                colalign=("left",) * 3 + ("right",) * 5 + ("left",) + ("right",) * 3,
             )
             if table
             else "no tensors"
         )
         what = "file" if self.file_bytes is not None else "frames"
         total = f"{what}: {total_line(self.nbytes, self.dense_bytes)}"
-        return "\n".join([text, total, *(f"note: {note}" for note in self.advice())])
+        details = self.rows[0].details if len(self.rows) == 1 else []
+        return "\n".join([text, *details, total, *(f"note: {note}" for note in self.advice())])

@@ -204,7 +204,7 @@ def encode(array: Any, codec: str = "auto", signed_zeros: str = "drop") -> Coded
         Of any shape and of a dtype of the table in spec/README.md.
     codec : str
         "auto" (the smallest), "direct" (the smallest that multiplies from the coded form), "banded",
-        "ham", "sham", "index-map", "masked" or "raw".
+        "ham", "sham", "fast", "index-map", "masked" or "raw".
     signed_zeros : str
         "drop" stores -0.0 as 0.0: masks leave -0.0 in place of negative weights, and as a
         weight of its own it costs about a bit for each; `torch.equal` sees no difference.

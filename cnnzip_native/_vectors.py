@@ -14,6 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 LANES = 16
+SUMS = 4  # partial sums of a gather; MAT-3
 
 
 def _pointer(context, builder, signature, args, i):
@@ -77,11 +78,12 @@ if config.DISABLE_JIT:
         return np.uint64((word << (int(bit) & 7)) % 2**64)
 
     def gather_run(positions, symbols, values, first, stop, x, x_at, y, y_at):
-        """Add the run's entries times their rows of `x` to one row of `y`."""
-        row = y[int(y_at) : int(y_at) + LANES]
+        """Set one row of `y` to the sum of the run's entries times their rows of `x`."""
+        sums = np.zeros((SUMS, LANES), x.dtype)
         for entry in range(first, stop):
             at = (int(x_at) + LANES * int(positions[entry])) % 2**64
-            row += values[symbols[entry]] * x[at : at + LANES]
+            sums[(entry - first) % SUMS] += values[symbols[entry]] * x[at : at + LANES]
+        y[int(y_at) : int(y_at) + LANES] = (sums[0] + sums[1]) + (sums[2] + sums[3])
 
     def scatter_run(positions, symbols, values, first, stop, x, x_at, y, y_at):
         """Add the run's entries times one row of `x` to their rows of `y`."""
@@ -133,22 +135,42 @@ else:
 
     @intrinsic
     def gather_run(typingctx, positions, symbols, values, first, stop, x, x_at, y, y_at):
-        """Add entries ``first`` to ``stop`` times their rows of `x` to one row of `y`, in order.
+        """Set one row of `y` to the sum of entries ``first`` to ``stop`` times their rows of `x`.
 
-        The row of an entry is ``x[x_at + 16 * position:][:16]``, modulo 2**64.
+        The row of an entry is ``x[x_at + 16 * position:][:16]``, modulo 2**64. Four partial sums,
+        so that additions need not wait for each other (MAT-3).
 
         Trusts: all rows lie inside, which the products' shapes and the decoders prove.
         """
 
-        def codegen(context, builder, signature, args):
-            run = _Run(context, builder, signature, args)
-            target = run.address(7, args[8])
-            total = cgutils.alloca_once_value(builder, run.load(target))
-            with run.entries() as loop:
-                row = run.load(run.address(5, run.row(args[6], loop.index)))
-                term = builder.fmul(run.factor(loop.index), row)
+        def codegen(context, builder, sig, args):
+            run = _Run(context, builder, sig, args)
+            nothing = ir.Constant(run.vector, None)
+            sums = [cgutils.alloca_once_value(builder, nothing) for _ in range(SUMS)]
+
+            def add(entry, total):
+                row = run.load(run.address(5, run.row(args[6], entry)))
+                term = builder.fmul(run.factor(entry), row)
                 builder.store(builder.fadd(builder.load(total), term), total)
-            run.store(builder.load(total), target)
+
+            def number(n):
+                return ir.Constant(args[3].type, n)
+
+            n_entries = builder.sub(args[4], args[3])
+            n_groups = builder.udiv(n_entries, number(SUMS))
+            with cgutils.for_range(builder, n_groups, intp=args[3].type) as loop:
+                group = builder.add(args[3], builder.mul(loop.index, number(SUMS)))
+                for i, total in enumerate(sums):
+                    add(builder.add(group, number(i)), total)
+            rest = builder.add(args[3], builder.mul(n_groups, number(SUMS)))
+            for i, total in enumerate(sums[:-1]):
+                entry = builder.add(rest, number(i))
+                with builder.if_then(builder.icmp_unsigned("<", entry, args[4])):
+                    add(entry, total)
+            s0, s1, s2, s3 = (builder.load(total) for total in sums)
+            run.store(
+                builder.fadd(builder.fadd(s0, s1), builder.fadd(s2, s3)), run.address(7, args[8])
+            )
             return context.get_dummy_value()
 
         signature = types.void(positions, symbols, values, first, first, x, x_at, y, y_at)

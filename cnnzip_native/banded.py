@@ -17,9 +17,11 @@ from cnnzip_native.status import (
 GAP_DIRECT = 4  # direct bits of gaps and counts; BND-6
 VALUE_DIRECT = 8
 # What `decode_banded` keeps of a stream: its state and bit, its next entry and where the line's end,
-# the place after the last entry, the first context of the line's class, the same with the gap
-# before, the positions of this line's first place and the next one's, and the stream's number.
-STATE, BIT, ENTRY, LINE_END, PLACE, FIRST_ROW, ROW, BASE, NEXT_BASE, STREAM = range(10)
+# the place after the last entry, the first cell of the line's class, the memory of gaps, the kind
+# of the symbol before and 1, the positions of this line's first place and the next one's, and the
+# stream's number.
+STATE, BIT, ENTRY, LINE_END, PLACE, FIRST_CELL, MEMORY, KIND, BASE, NEXT_BASE, STREAM = range(11)
+N_KEPT = 11
 
 
 @inlined
@@ -45,9 +47,17 @@ def number_of(klass, direct, word):
     return np.int64((top << n_extra) | extra), n_extra
 
 
+@inlined
+def level_of(gap, level_bits):
+    """Binary digits of a gap, at most 2**level_bits - 1. Source: BND-5."""
+    if level_bits == 1:
+        return np.uint64(gap > 0)
+    return np.uint64(gap > 0) + np.uint64(gap > 1) + np.uint64(gap > 3)
+
+
 @kernel
-def find_contexts(positions, lines, classes, bands, n_bands, n_before, gaps, contexts):
-    """Find the gap and the context of every entry.
+def find_gaps(positions, lines, classes, bands, n_bands, gaps, cells):
+    """Find the gap and the cell of every entry.
 
     Parameters
     ----------
@@ -58,23 +68,71 @@ def find_contexts(positions, lines, classes, bands, n_bands, n_before, gaps, con
     classes : int64 (n_lines,)
     bands : uint8 (width + 1,)
         Of each place in the scan.
-    n_bands, n_before : int64
+    n_bands : int64
     gaps : uint32 (n_entries,), written
-    contexts : uint16 (n_entries,), written
+    cells : uint16 (n_entries,), written
 
     Source: BND-5.
     """
     for line in range(classes.size):
         start = np.int64(0)
-        before = 0
         for entry in range(lines[line], lines[line + 1]):
             place = np.int64(positions[entry])
             gaps[entry] = np.uint32(place - start)
-            context = classes[line] * n_bands + np.int64(bands[start])
-            contexts[entry] = np.uint16(context * n_before + before)
-            if n_before > 1:
-                before = 1 if place == start else 2
+            cells[entry] = np.uint16(classes[line] * n_bands + np.int64(bands[start]))
             start = place + 1
+
+
+@kernel
+def find_gap_contexts(gaps, cells, lines, level_bits, memory_bits, contexts):
+    """Find the context of every gap.
+
+    Parameters
+    ----------
+    gaps, cells, lines : as of `find_gaps`
+    level_bits, memory_bits : int64
+    contexts : uint16 (n_entries,), written
+
+    Source: BND-5.
+    """
+    mask = np.uint64((1 << memory_bits) - 1)
+    for line in range(lines.size - 1):
+        memory = np.uint64(0)
+        for entry in range(lines[line], lines[line + 1]):
+            contexts[entry] = np.uint16(
+                (np.uint64(cells[entry]) << np.uint64(memory_bits)) + memory
+            )
+            level = level_of(gaps[entry], level_bits)
+            memory = ((memory << np.uint64(level_bits)) | level) & mask
+
+
+@kernel
+def find_value_contexts(gaps, cells, symbols, lines, kinds, n_kinds, uses_cell, contexts):
+    """Find the context of every value.
+
+    Parameters
+    ----------
+    gaps, cells, lines : as of `find_gaps`
+    symbols : uint16 (n_entries,)
+    kinds : uint8 (257,)
+        Kind of each symbol up to 255, and of those beyond.
+    n_kinds : int64
+    uses_cell : int64
+        1 where cells are a part of the context, else 0.
+    contexts : uint16 (n_entries,), written
+
+    Source: BND-5.
+    """
+    n_each = 2 * n_kinds + 1 if n_kinds > 1 else 1
+    for line in range(lines.size - 1):
+        before = 0
+        for entry in range(lines[line], lines[line + 1]):
+            context = np.int64(cells[entry]) * n_each * uses_cell
+            if n_kinds > 1:
+                if before > 0:
+                    context += before + (n_kinds if gaps[entry] == 0 else 0)
+                before = 1 + np.int64(kinds[min(np.int64(symbols[entry]), 256)])
+            contexts[entry] = np.uint16(context)
 
 
 @kernel
@@ -115,17 +173,26 @@ def push(number, direct, table, state, frequencies, places, states, size, words,
 
 @kernel
 def encode_banded(
-    lines, gaps, symbols, contexts, gap_map, value_map, frequencies, places, states, words, lengths
+    lines,
+    gaps,
+    symbols,
+    gap_tables,
+    value_tables,
+    frequencies,
+    places,
+    states,
+    words,
+    lengths,
 ):
     """Code the lines of one stream, from the last token to the first.
 
     Parameters
     ----------
     lines : int64 (n_lines + 1,)
-        As of `find_contexts`, for the lines of this stream.
-    gaps : uint32, symbols : uint16, contexts : uint16 (n_entries,)
-    gap_map, value_map : uint8 (n_contexts,)
-        Tables of each context, counted from the count table, which is 0.
+        As of `find_gaps`, for the lines of this stream.
+    gaps : uint32, symbols : uint16 (n_entries,)
+    gap_tables, value_tables : uint8 (n_entries,)
+        Tables of each entry, counted from the count table, which is 0.
     frequencies : int64 (n_tables, n_classes)
     places : int64 (n_tables, n_classes)
         Where each symbol's states begin in `states`.
@@ -147,12 +214,11 @@ def encode_banded(
     at = words.size
     for line in range(lines.size - 2, -1, -1):
         for entry in range(lines[line + 1] - 1, lines[line] - 1, -1):
-            context = np.int64(contexts[entry])
             at -= 1
             state = push(
                 np.int64(symbols[entry]),
                 VALUE_DIRECT,
-                np.int64(value_map[context]),
+                np.int64(value_tables[entry]),
                 state,
                 frequencies,
                 places,
@@ -166,7 +232,7 @@ def encode_banded(
             state = push(
                 np.int64(gaps[entry]),
                 GAP_DIRECT,
-                np.int64(gap_map[context]),
+                np.int64(gap_tables[entry]),
                 state,
                 frequencies,
                 places,
@@ -239,16 +305,16 @@ def read_state(e, word):
 
 @kernel
 def begin_line(
-    buffer, tables, numbers, thresholds, n_contexts, width, end_base, end_entry, end_byte, lane
+    buffer, tables, numbers, thresholds, n_bands, width, end_base, end_entry, end_byte, lane
 ):
     """Read the number of entries of a stream's next line, or check its end.
 
     Parameters
     ----------
-    buffer, tables, numbers, thresholds, n_contexts, width : as of `decode_banded`
+    buffer, tables, numbers, thresholds, n_bands, width : as of `decode_banded`
     end_base, end_entry, end_byte : uint64
         Position, entry and byte at which the stream ends.
-    lane : uint64 (10,), updated
+    lane : uint64 (11,), updated
 
     Returns
     -------
@@ -283,8 +349,9 @@ def begin_line(
     lane[BASE] = next_base
     lane[NEXT_BASE] = next_base + np.uint64(width)
     lane[PLACE] = np.uint64(0)
-    lane[FIRST_ROW] = np.uint64(klass * n_contexts)
-    lane[ROW] = lane[FIRST_ROW]
+    lane[FIRST_CELL] = np.uint64(klass * n_bands)
+    lane[MEMORY] = np.uint64(0)
+    lane[KIND] = np.uint64(0)
     return OK
 
 
@@ -298,9 +365,14 @@ def decode_banded(
     n_values,
     thresholds,
     bands,
-    n_contexts,
-    has_before,
-    pairs,
+    n_bands,
+    level_bits,
+    memory_bits,
+    kinds,
+    n_kinds,
+    uses_cell,
+    gap_map,
+    value_map,
     log_size,
     tables,
     numbers,
@@ -320,15 +392,16 @@ def decode_banded(
     n_lines : int64 (n_streams,)
     width, n_values : int64
     thresholds : int64 (n_classes - 1,)
-    bands : uint16 (width + 1,)
-        First context of each place in the scan, in a line of class 0; the last, past the end, is
-        that of any.
-    n_contexts : int64
-        Contexts of each class.
-    has_before : int64
-        1 where the gap before is a part of the context, else 0.
-    pairs : uint16 (n_classes * n_contexts,)
-        Number of a context's gap table, and 256 times that of its value table.
+    bands : uint32 (width + 1,)
+        Of each place in the scan; the last, past the end, is any.
+    n_bands, level_bits, memory_bits : int64
+    kinds : uint32 (257,)
+        Kind of each symbol up to 255, and of those beyond.
+    n_kinds : int64
+    uses_cell : int64
+        1 where cells are a part of a value's context, else 0.
+    gap_map, value_map : uint32 (n_contexts,)
+        Of each context, where its table begins in `tables`.
     log_size : int64
     tables : uint32 (n_tables * 2**log_size,)
         The count table first.
@@ -338,7 +411,7 @@ def decode_banded(
     positions : uint32 (n,), written
         Of each entry in its stream, places counted in the scan.
     symbols : uint16 (n,), written
-    where : uint64 (n_streams, 10), written
+    where : uint64 (n_streams, 11), written
         Scratch: what `STATE` to `STREAM` name, for each stream that is not done.
 
     Returns
@@ -357,7 +430,11 @@ def decode_banded(
     """
     one = np.uint64(1)
     low = np.uint64(0xFFFFFF)
-    flag = np.uint64(has_before)
+    levels = np.uint64(level_bits)
+    memories = np.uint64(memory_bits)
+    mask = np.uint64((1 << memory_bits) - 1)
+    both_kinds = np.uint64(n_kinds)
+    n_each = np.uint64(2 * n_kinds + 1 if n_kinds > 1 else 1) * np.uint64(uses_cell)
     log = np.uint64(log_size)
     past = np.uint64(width)
     most = np.uint64(n_values)
@@ -381,7 +458,7 @@ def decode_banded(
                     tables,
                     numbers,
                     thresholds,
-                    n_contexts,
+                    n_bands,
                     width,
                     np.uint64(n_lines[stream]) * past,
                     np.uint64(begins[stream + 1]),
@@ -396,9 +473,10 @@ def decode_banded(
                 continue
             bit = where[lane, BIT]
             place = where[lane, PLACE]
-            pair = np.uint64(pairs[where[lane, ROW] + np.uint64(bands[place])])
+            cell = where[lane, FIRST_CELL] + np.uint64(bands[place])
+            first = np.uint64(gap_map[(cell << memories) + where[lane, MEMORY]])
             word = window(buffer, bit)
-            e = np.uint64(tables[((pair & np.uint64(255)) << log) + where[lane, STATE]])
+            e = np.uint64(tables[first + where[lane, STATE]])
             state, n_bits = read_state(e, word)
             number = np.uint64(numbers[e >> np.uint64(16)])
             n_extra = number >> np.uint64(24)
@@ -406,7 +484,11 @@ def decode_banded(
             gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))
             word <<= n_extra
             bit += n_bits + n_extra
-            e = np.uint64(tables[((pair >> np.uint64(8)) << log) + state])
+            context = cell * n_each
+            kind = where[lane, KIND]
+            if kind > np.uint64(0):
+                context += kind + (both_kinds if gap == np.uint64(0) else np.uint64(0))
+            e = np.uint64(tables[np.uint64(value_map[context]) + state])
             state, n_bits = read_state(e, word)
             symbol = e >> np.uint64(16)
             bit += n_bits
@@ -425,6 +507,10 @@ def decode_banded(
             where[lane, BIT] = bit
             where[lane, ENTRY] = entry + one
             where[lane, PLACE] = place + one
-            where[lane, ROW] = where[lane, FIRST_ROW] + (flag << np.uint64(gap > np.uint64(0)))
+            level = level_of(gap, level_bits)
+            where[lane, MEMORY] = ((where[lane, MEMORY] << levels) | level) & mask
+            if n_kinds > 1:
+                kind = np.uint64(kinds[min(symbol, np.uint64(256))])
+                where[lane, KIND] = np.uint64(1) + kind
             lane += 1
     return OK

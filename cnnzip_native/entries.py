@@ -103,13 +103,14 @@ def scatter_vector(
 def gather_panels(
     positions, symbols, begins, counts, first_line, lines_per_stream, width, values, x, y
 ):
-    """Gather for panels of 16 columns: ``y[panel, line] += entry * x[panel, place]``.
+    """Gather for panels of 16 columns: ``y[panel, line] = sum of entry * x[panel, place]``.
 
     Parameters
     ----------
-    As of `gather_vector`, but x : (n_panels, width, 16) and y : (n_panels, n_lines, 16), updated.
+    As of `gather_vector`, but x : (n_panels, width, 16) and y : (n_panels, n_lines, 16), written
+        for the lines of these streams.
 
-    Source: MAT-5.
+    Source: MAT-3, MAT-5.
     """
     flat_x = x.reshape(x.size)
     flat_y = y.reshape(y.size)
@@ -165,8 +166,8 @@ def scatter_panels(
 
 @kernel
 def write_entries(
-    positions, symbols, begins, counts, first_line, lines_per_stream, width, patterns, line_step,
-    place_step, out
+    positions, symbols, begins, counts, first_line, lines_per_stream, width, patterns, scan,
+    line_step, place_step, out
 ):  # fmt: skip
     """Write the patterns of the entries into a zeroed matrix.
 
@@ -174,6 +175,8 @@ def write_entries(
     ----------
     positions, symbols, begins, counts, first_line, lines_per_stream, width : as of `gather_vector`
     patterns : uint8, uint16, uint32 or uint64 (n_symbols,)
+    scan : uint32 (width,), or (0,)
+        Places in the order of the scan; none for the natural one.
     line_step, place_step : int64
         Distance in `out` of neighbours across lines and along a line.
     out : as patterns (n_weights,), updated
@@ -189,6 +192,8 @@ def write_entries(
                 base += np.uint64(width)
                 line += np.uint64(1)
             place = position - base
+            if scan.size > 0:
+                place = np.uint64(scan[place])
             out[line * np.uint64(line_step) + place * np.uint64(place_step)] = patterns[
                 symbols[entry]
             ]

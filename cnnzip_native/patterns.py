@@ -29,8 +29,14 @@ def find_distinct(patterns, slots, limit, distinct, counts, symbols):
     """
     mask = np.uint64(slots.size - 1)
     n_distinct = 0
+    zero_symbol = np.int64(-1)
+    n_zeros = 0
     for i in range(patterns.size):
         pattern = patterns[i]
+        if pattern == 0 and zero_symbol >= 0:  # most weights; no look-up for them
+            symbols[i] = zero_symbol
+            n_zeros += 1
+            continue
         slot = (np.uint64(pattern) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32) & mask
         while True:
             symbol = np.int64(slots[slot])
@@ -41,10 +47,29 @@ def find_distinct(patterns, slots, limit, distinct, counts, symbols):
                 slots[slot] = symbol
                 distinct[symbol] = pattern
                 n_distinct += 1
+                if pattern == 0:
+                    zero_symbol = symbol
                 break
             if distinct[symbol] == pattern:
                 break
             slot = (slot + np.uint64(1)) & mask
         counts[symbol] += 1
         symbols[i] = symbol
+    if zero_symbol >= 0:
+        counts[zero_symbol] += n_zeros
     return n_distinct
+
+
+@kernel
+def renumber(symbols, number):
+    """Replace every symbol by its new number.
+
+    Parameters
+    ----------
+    symbols : uint16 (n,), updated
+    number : uint16 (n_symbols,)
+
+    Source: BOK-2.
+    """
+    for i in range(symbols.size):
+        symbols[i] = number[symbols[i]]

@@ -3,6 +3,16 @@
 import numpy as np
 
 from cnnzip_native._jit import kernel
+from cnnzip_native._lanes import (
+    LANES,
+    count,
+    first_lanes,
+    load,
+    prefix_sum,
+    spread,
+    squeeze,
+    store,
+)
 from cnnzip_native.status import OK, PLACE_NOT_INCREASING, PLACE_PAST_END
 
 
@@ -81,3 +91,59 @@ def select_entries(stream_symbols, zero_symbol, positions, symbols):
         symbols[n] = np.uint16(symbol)
         n += symbol != zero_symbol
     return n
+
+
+@kernel
+def list_entries(matrix_symbols, zero_symbol, lines, places, symbols):
+    """List the entries of a matrix, row by row.
+
+    Parameters
+    ----------
+    matrix_symbols : uint16 (n_rows, n_columns)
+    zero_symbol : int64
+        Symbol of pattern 0, or -1.
+    lines : int64 (n_rows + 1,), written
+        Row i has the entries from ``lines[i]`` on, up to ``lines[i + 1]``.
+    places : uint32 (n,), symbols : uint16 (n,), written
+        16 longer than there are weights.
+
+    Source: MAT-1, LIN-2.
+    """
+    zero = spread(zero_symbol)
+    iota = prefix_sum(spread(1)) - spread(1)
+    n = 0
+    for row in range(matrix_symbols.shape[0]):
+        lines[row] = n
+        own_symbols = matrix_symbols[row]
+        for at in range(0, own_symbols.size, LANES):
+            own = first_lanes(own_symbols.size - at)
+            symbol = load(own_symbols, at, own)
+            is_entry = own & ((symbol < zero) | (zero < symbol))
+            store(places, n, squeeze(iota + spread(at), is_entry))
+            store(symbols, n, squeeze(symbol, is_entry))
+            n += count(is_entry)
+    lines[matrix_symbols.shape[0]] = n
+
+
+@kernel
+def transpose_entries(lines, places, symbols, next_entry, new_places, new_symbols):
+    """List the entries of the transposed matrix.
+
+    Parameters
+    ----------
+    lines : int64 (n_lines + 1,), places : uint32 (n,), symbols : uint16 (n,)
+        As `list_entries` makes them.
+    next_entry : int64 (width,), updated
+        Where the entries of each place begin among the new ones; then, where they end.
+    new_places : uint32 (n,), new_symbols : uint16 (n,), written
+
+    Trusts: `next_entry` are the sums of the counts of the places.
+
+    Source: LIN-2.
+    """
+    for line in range(lines.size - 1):
+        for entry in range(lines[line], lines[line + 1]):
+            at = next_entry[places[entry]]
+            next_entry[places[entry]] = at + 1
+            new_places[at] = line
+            new_symbols[at] = symbols[entry]

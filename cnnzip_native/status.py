@@ -9,3 +9,4 @@ STREAM_PADDING = 5  # a padding bit that is set
 ENTRY_COUNT = 6  # lines whose entries are not as many as announced, or more than fit
 LAST_STATE = 7  # a stream whose last state is not 0
 STREAM_DONE = 8  # nothing is left to decode; no fault
+LINE_END = 9  # a line whose last token is no entry

@@ -6,6 +6,7 @@ unless `flip` asks for a wrong one: so a file breaks the one rule that its test 
 
 import json
 import struct
+from math import prod
 from zlib import crc32
 
 import zstandard
@@ -18,7 +19,7 @@ DTYPES = {
     "float8_e8m0fnu": (28, 1), "complex64": (32, 8), "complex128": (33, 16), "int4": (40, 1),
     "uint4": (41, 1),
 }  # fmt: skip
-RAW, INDEX_MAP, HAM, SHAM, PACK = 1, 2, 3, 4, 16
+RAW, INDEX_MAP, HAM, SHAM, FAST, PACK = 1, 2, 3, 4, 7, 16
 
 
 def varint(*numbers):
@@ -147,6 +148,38 @@ def sham(
     description += varint(*map(len, streams)) + end
     sections = [description, bytes(line_lengths), bytes(places), b"".join(streams)]
     return frame(SHAM, dtype, dims, sections, **how)
+
+
+def fast_tokens(value_bits, lines, token_bytes=1):
+    """`lines`: for each, pairs of gap and symbol; a gap of None is a skip."""
+    skip = (1 << (8 * token_bytes - value_bits)) - 1
+    return b"".join(
+        ((skip if gap is None else gap) << value_bits | symbol).to_bytes(token_bytes, "little")
+        for line in lines
+        for gap, symbol in line
+    )
+
+
+def fast(
+    dtype, dims, patterns, lines, axis=0, token_bytes=1, value_bits=None, n_tokens=None,
+    line_lengths=None, tokens=None, end=b"", **how,
+):  # fmt: skip
+    """`lines`: as of `fast_tokens`; `line_lengths`, `tokens`: numbers, and the section."""
+    if value_bits is None:
+        value_bits = max(len(f"{max(len(patterns) - 1, 0):b}"), 1)
+    if tokens is None:
+        tokens = fast_tokens(value_bits, lines, token_bytes)
+    n = sum(map(len, lines)) if n_tokens is None else n_tokens
+    rows, columns = (dims[0], prod(dims[1:])) if dims else (1, 1)
+    width = rows if axis else columns
+    size = 1 if width < 1 << 8 else 2 if width < 1 << 16 else 4
+    lengths = map(len, lines) if line_lengths is None else line_lengths
+    sections = [
+        varint(axis, token_bytes, n) + codebook(dtype, patterns) + end,
+        b"".join(length.to_bytes(size, "little") for length in lengths),
+        tokens,
+    ]
+    return frame(FAST, dtype, dims, sections, **how)
 
 
 def pack(tensors, *, n_tensors=None, end=b"", n_bytes=None, compressed=False, **how):

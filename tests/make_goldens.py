@@ -17,7 +17,7 @@ from cnnzip.codecs import ham as ham_codec
 from cnnzip.codecs import sham as sham_codec
 from cnnzip.container.envelope import envelope_of
 from cnnzip.container.writer import write_file
-from tests import forge
+from tests import forge, forge_banded
 
 VECTORS = pathlib.Path(__file__).parents[1] / "spec" / "vectors"
 DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in forge.DTYPES}
@@ -94,11 +94,12 @@ def good():
         "sham": "bool uint8 int16 uint32 int64 float16 bfloat16 float32 float64 complex64 int4",
         "banded": "bool uint8 int16 uint32 float16 bfloat16 float32 float64 complex64 int4",
         "masked": "bool uint8 int16 bfloat16 float32 float64 complex64 complex128",
+        "fast": "bool uint8 int16 uint32 int64 float16 bfloat16 float32 float64 complex64 int4",
     }.items():
         for dtype in dtypes.split():
             add(f"{codec}-{dtype}.cnnz", some(dtype), codec)
     f32, f16 = np.float32, np.float16
-    for codec in ("raw", "index-map", "ham", "sham", "banded", "masked"):
+    for codec in ("raw", "index-map", "ham", "sham", "banded", "masked", "fast"):
         add(f"{codec}-empty.cnnz", np.zeros((3, 0, 2), f32), codec)
         add(f"{codec}-scalar.cnnz", np.array(1.5, f32), codec)
         add(f"{codec}-all-zero.cnnz", np.zeros((4, 4), f32), codec)
@@ -116,11 +117,17 @@ def good():
     add("banded-long-codes.cnnz", fibonacci(15) + np.int16(1), "banded")
     add("banded-many-rows.cnnz", some("float32", (300, 7), 5), "banded")
     add("banded-wide-rows.cnnz", some("int8", (4, 600), 9), "banded")
+    add("fast-columns.cnnz", some("float32", (400, 3), 9), "fast")
+    add("fast-skips.cnnz", some("float32", (5, 1000), 200), "fast")
+    add("fast-128-values.cnnz", np.insert(np.arange(129, dtype=np.int16), [5, 50, 99], 0), "fast")
+    add("fast-129-values.cnnz", np.arange(130, dtype=np.int16).reshape(2, 65), "fast")
+    add("fast-long-lines.cnnz", some("int8", (2, 700), 2), "fast")
     add("sham-columns.cnnz", some("float32", (40, 3), 5), "sham")
     add("sham-rows-of-257.cnnz", some("int8", (2, 257), 20), "sham")
     wide = np.zeros((1, 65_537), np.int8)
     wide[0, [0, 40_000, 65_536]] = 1, 2, 1
     add("sham-row-of-65537.cnnz", wide, "sham")
+    add("fast-rows-of-65536.cnnz", np.vstack([wide[:, 1:], 3 * wide[:, :-1]]), "fast")
     with_short_streams = (ham_codec, "STREAM_WEIGHTS", 32), (sham_codec, "STREAM_ENTRIES", 16)
     kept = [getattr(module, name) for module, name, _ in with_short_streams]
     for module, name, n in with_short_streams:
@@ -160,6 +167,7 @@ def forged_good():
     places = forge.sham(
         "uint8", [3, 4], [5, 7], [2], [1, 0, 2], [1, 0, 3], ["0", "10"], axis=0, lines=2
     )
+    skips = [[(None, 0), (None, 0), (2, 1)], [], [(0, 2), (None, 3), (0, 0)]]
     sections = [forge.planes([("uint8", bytes(rows))]), b"of a newer version"]
     newer = forge.frame(forge.RAW, "uint8", [2, 3], sections, optional=1 << 20, version=(1, 7))
     packed = [("b", "float16", [2], bytes(range(4))), ("c", "bool", [], b"\1")]
@@ -172,12 +180,41 @@ def forged_good():
     return {
         "forged-ham-columns.cnnz": forge.cnnz({"w": by_columns}),
         "forged-sham-two-rows-a-stream.cnnz": forge.cnnz({"w": places}),
+        "forged-fast-columns.cnnz": forge.cnnz(
+            {"w": fast_of(dims=[5, 2], axis=1, lines=[[(1, 0)], [(0, 2), (3, 1)]])}
+        ),
+        "forged-fast-more-skips-than-needed.cnnz": forge.cnnz(
+            {"w": fast_of(dims=[3, 300], lines=skips)}
+        ),
+        "forged-fast-two-bytes-for-three-values.cnnz": forge.cnnz({"w": fast_of(token_bytes=2)}),
+        **{f"forged-{name}.cnnz": forge.cnnz({"w": data}) for name, data in any_banded().items()},
         "forged-newer-minor-and-section.cnnz": forge.cnnz({"w": newer}),
         "forged-newer-minor.safetensors": forge.safetensors({"w": newer}, version="1.9"),
         "forged-pack-first.cnnz": no_name,
         "forged-pack-first.safetensors": forge.safetensors({"w": wide}, pack, items),
         "forged-directory-compressed.cnnz": forge.cnnz({"w": wide}, b"", aliases, compressed=True),
         "forged-int4-high-bits.cnnz": forge.cnnz({"w": high}),
+    }
+
+
+def any_banded():
+    """Frames of banded and masked that our encoder does not write."""
+    wide = {
+        "dims": [3, 20], "weights": [k % 7 % 3 for k in range(60)], "lines_per_stream": 3,
+        "n_bands": 64, "bands": list(range(20)), "scan": 1, "patterns": [2, 1], "kinds": [15, 6],
+        "n_kinds": 16, "level_bits": 1, "memory_bits": 4, "thresholds": tuple(range(1, 64)),
+        "n_gap_tables": 1, "gap_map": None, "value_grid": 0,
+    }  # fmt: skip
+    return {
+        "banded-given-scan": banded_of(),
+        "banded-columns-of-a-given-scan": banded_of(dims=[6, 2], axis=1),
+        "banded-scan-by-bands": banded_of(scan=0),
+        "banded-scan-by-place": banded_of(scan=1),
+        "banded-levels-of-a-bit": banded_of(level_bits=1, memory_bits=6),
+        "banded-kinds-without-a-grid": banded_of(value_grid=0),
+        "banded-65536-contexts": banded_of(**wide),
+        "masked-given-scan": masked_of(),
+        "masked-of-kind-2": masked_of(n_kinds=3, kinds=[2]),
     }
 
 
@@ -197,6 +234,35 @@ def ham_of(**how):
         "streams": ["0101111", "110010"],
     }  # fmt: skip
     return forge.ham(**(sound | how))
+
+
+def fast_of(**how):
+    """A sound fast frame of 2 x 5 weights, but for `how`."""
+    sound = {
+        "dtype": "uint8", "dims": [2, 5], "patterns": [5, 9, 7],
+        "lines": [[(0, 0), (2, 1)], [(4, 2)]],
+    }  # fmt: skip
+    return forge.fast(**(sound | how))
+
+
+def banded_of(**how):
+    """A sound banded frame of 2 x 6 weights, but for `how`."""
+    return forge_banded.banded(**(BANDED | how))
+
+
+def masked_of(**how):
+    """A sound masked frame of 2 x 6 weights, but for `how`."""
+    return forge_banded.masked(**(BANDED | {"patterns": None, "n_kinds": 1} | how))
+
+
+#: All that a description can say, in a few bytes.
+BANDED = {
+    "dtype": "uint8", "dims": [2, 6], "weights": [5, 0, 7, 7, 0, 5, 0, 0, 9, 0, 5, 0], "lines_per_stream": 2,
+    "patterns": [7, 9, 5], "n_bands": 3, "bands": [0, 2, 1, 2, 0, 1], "scan": [4, 1, 0, 5, 3, 2],
+    "thresholds": (3,), "level_bits": 2, "memory_bits": 4, "n_kinds": 3, "kinds": [2, 0, 1],
+    "value_grid": 1, "n_gap_tables": 3, "gap_map": lambda context: context % 3,
+    "n_value_tables": 3, "value_map": lambda context: context % 3,
+}  # fmt: skip
 
 
 def map_of(**how):
@@ -413,6 +479,33 @@ def invalid():
         "more-entries-than-bits": (
             "SHM-6", corrupt, of(sham_of(n_entries=100, streams=["0" * 8, ""])),
         ),
+        "fast-with-a-byte-more": ("FST-1", corrupt, of(fast_of(end=b"\0"))),
+        "fast-with-zero": ("FST-2", corrupt, of(fast_of(patterns=[5, 0, 7]))),
+        "fast-values-of-no-tokens": ("FST-2", corrupt, of(fast_of(lines=[[], []]))),
+        "fast-tokens-of-3-bytes": ("FST-2", corrupt, of(fast_of(token_bytes=3))),
+        "fast-values-too-many-for-a-byte": (
+            "FST-2", corrupt, of(fast_of(patterns=range(1, 130), tokens=bytes(3))),
+        ),
+        "fast-line-lengths-wrong": ("FST-3", corrupt, of(fast_of(line_lengths=[2, 2]))),
+        "fast-line-lengths-cut": ("FST-3", corrupt, of(fast_of(line_lengths=[3]))),
+        "fast-tokens-cut": ("FST-4", corrupt, of(fast_of(tokens=bytes(2)))),
+        "fast-last-token-a-skip": (
+            "FST-5", corrupt, of(fast_of(dims=[2, 100], lines=[[(0, 0), (None, 0)], [(4, 2)]])),
+        ),
+        "fast-place-past-the-line": (
+            "FST-5", corrupt, of(fast_of(lines=[[(0, 0), (4, 1)], [(4, 2)]])),
+        ),
+        "fast-skip-past-the-line": (
+            "FST-5", corrupt, of(fast_of(lines=[[(None, 0), (0, 0)], [(4, 2)]])),
+        ),
+        "fast-symbol-outside": ("FST-5", corrupt, of(fast_of(lines=[[(0, 0), (2, 3)], [(4, 2)]]))),
+        "fast-tokens-more-than-weights": (
+            "FST-5", corrupt, of(fast_of(lines=[[(0, 0)] * 6, [(0, 0)] * 5])),
+        ),
+        **{
+            name: (clause, truncated if "cut" in name else corrupt, of(frame))
+            for name, (clause, frame) in invalid_banded().items()
+        },
         "pack-of-two-dims": (
             "PCK-1", corrupt,
             forge.cnnz(
@@ -437,6 +530,71 @@ def invalid():
         f"{name}.{'safetensors' if name.startswith(for_safetensors) else 'cnnz'}": entry
         for name, entry in found.items()
     }
+
+
+def invalid_banded():
+    """(clause, frame) of each frame of banded or masked that breaks one rule."""
+    varint, packed = forge.varint, forge_banded.packed
+
+    def parts(frame=banded_of, **parts):
+        return frame(parts=parts)
+
+    many = {"n_bands": 64, "thresholds": tuple(range(1, 33))}
+    long = [varint(0, 1, 0, 9, 0, 0, 0), b""]
+    lines = [[(0, 1), (1, 0)], [(2, 2)]]
+    return {
+        "banded-with-a-byte-more": ("BND-1", parts(end=b"\0")),
+        "banded-cut": ("BND-1", parts(streams=b"")),
+        "banded-entries-do-not-add-up": ("BND-1", parts(n_entries=varint(8))),
+        "banded-with-zero": ("BND-2", banded_of(patterns=[7, 9, 5, 0], kinds=[2, 0, 1, 0])),
+        "banded-values-of-no-entries": ("BND-2", banded_of(weights=[0] * 12)),
+        "banded-of-no-band": ("BND-3", parts(n_bands=varint(0))),
+        "banded-of-65-bands": ("BND-3", parts(n_bands=varint(65))),
+        "banded-band-outside": ("BND-3", parts(bands=packed([0, 2, 3, 2, 0, 1], 2))),
+        "banded-scan-of-kind-3": ("BND-3", parts(scan=varint(3))),
+        "banded-scan-of-kind-2-to-the-55": ("BND-3", parts(scan=varint(1 << 55))),
+        "banded-scan-with-a-place-twice": ("BND-3", parts(places=packed([4, 1, 0, 5, 3, 4], 3))),
+        "banded-scan-with-a-place-outside": ("BND-3", parts(places=packed([4, 1, 0, 5, 7, 2], 3))),
+        "banded-thresholds-equal": ("BND-4", banded_of(thresholds=(3, 3))),
+        "banded-levels-of-no-bit": ("BND-4", parts(level_bits=varint(0))),
+        "banded-levels-of-3-bits": ("BND-4", parts(level_bits=varint(3))),
+        "banded-levels-of-2-to-the-55-bits": ("BND-4", parts(level_bits=varint(1 << 55))),
+        "banded-memory-of-7-bits": ("BND-4", banded_of(level_bits=1, memory_bits=7)),
+        "banded-memory-of-a-level-and-a-half": ("BND-4", banded_of(memory_bits=3)),
+        "banded-memory-of-2-to-the-55-bits": ("BND-4", parts(memory_bits=varint(1 << 55))),
+        "banded-of-no-kind": ("BND-4", parts(n_kinds=varint(0))),
+        "banded-of-17-kinds": ("BND-4", banded_of(n_kinds=17)),
+        "banded-kind-outside": ("BND-4", parts(kinds=packed([2, 3, 1], 2))),
+        "banded-kinds-padding": ("NUM-3", parts(kinds=b"\x85")),
+        "banded-value-grid-of-2": ("BND-4", parts(value_grid=varint(2))),
+        "banded-of-65-gap-tables": ("BND-4", parts(n_gap_tables=varint(65))),
+        "banded-contexts-of-gaps-too-many": (
+            "BND-5", banded_of(**many, level_bits=1, memory_bits=5, n_kinds=1),
+        ),
+        "banded-contexts-of-values-too-many": (
+            "BND-5", banded_of(**many, memory_bits=0, n_kinds=16),
+        ),
+        "banded-gap-table-outside": ("BND-5", parts(gap_map=packed([0, 1, 2, 3] * 24, 2))),
+        "banded-value-table-outside": ("BND-5", parts(value_map=packed([0, 1, 2] * 13 + [0, 1, 3], 2))),
+        "banded-table-of-no-symbol": ("ANS-2", parts(count_table=b"\1\0")),
+        "banded-line-of-7-entries": ("BND-7", banded_of(lines=[[(0, 0)] * 7, []])),
+        "banded-gap-past-the-line": ("BND-7", banded_of(lines=[[(0, 1), (5, 0)], [(2, 2)]])),
+        "banded-symbol-outside": ("BND-7", banded_of(lines=[[(0, 1), (1, 3)], [(2, 2)]])),
+        "banded-entries-too-few": ("BND-7", banded_of(lines=lines, counts=[1, 1])),
+        "banded-line-of-2-to-the-24-places": (
+            "BND-8", forge.frame(forge_banded.BANDED, "bool", [1, 1 << 24], long),
+        ),
+        "banded-last-state": ("ANS-6", banded_of(last_state=1)),
+        "banded-stream-too-short": (
+            "LIN-5", banded_of(weights=[7] * 12, patterns=[7], kinds=[2], streams=[b"\0"]),
+        ),
+        "masked-scan-of-kind-3": ("BND-3", parts(masked_of, scan=varint(3))),
+        "masked-of-2": ("DTY-2", parts(masked_of, codebook=b"\1\2")),
+        "masked-entry-of-pattern-0": (
+            "MSK-2", masked_of(entries=forge.planes([("uint8", bytes([7, 0, 5, 7, 5, 9]))])),
+        ),
+        "masked-planes-with-a-byte-more": ("PLN-3", masked_of(entries=bytes(8))),
+    }  # fmt: skip
 
 
 def sha256(data):

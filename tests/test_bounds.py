@@ -6,6 +6,7 @@ import subprocess
 import sys
 from math import ceil, log2
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -16,8 +17,10 @@ import cnnzip.tensor
 from benchmarks import space
 from cnnzip import bounds
 from cnnzip.bounds import Matrix
-from cnnzip.codecs.source import MatrixShape
+from cnnzip.codecs import banded, contexts
+from cnnzip.codecs.source import MatrixShape, source_of
 from cnnzip.dtypes import DTYPES, dtype_by_name
+from cnnzip.entropy.ans import MASSES, AnsTable, AnsTables
 from cnnzip.entropy.canonical import optimal_lengths
 from cnnzip.errors import ArgumentError
 
@@ -114,6 +117,19 @@ def check_frames(weight):
             assert 8 * len(frame) <= psi * n_weights + 8 * (128 + 6 * streams)
         if codec == "raw":
             assert len(frame) <= matrix.shape.n_bytes + 64
+        if codec == "banded":
+            check_grid(coded)
+
+
+def check_grid(coded):
+    """`grid_bound` holds, and is as tight as the excesses of lemma 5 are small."""
+    bound = bounds.grid_bound(coded.coded)
+    assert coded.nbytes <= bound
+    parts = coded.coded.parts()
+    tokens = parts["gaps"] + parts["values"] + parts["counts"]
+    n_tokens = coded.coded.token_counts().sum()
+    streams = 8 * 6 * coded.coded.lines.n_streams
+    assert 8 * bound <= 8 * coded.nbytes + n_tokens * 0.1 + tokens * 0.02 + streams + 64
 
 
 # Entropy and psi
@@ -264,12 +280,35 @@ CASES = {
     "empty": np.zeros((0, 5), np.float32),
     "frame-as-long-as-dims": np.zeros(48, np.float32),
     "16-dims": np.ones((1,) * 16, np.float32),
+    "even": (np.arange(90_000) % 10 == 0).reshape(300, 300).astype(np.float32),
+    "skewed": pruned(15, (200, 190), 0.5, 200, skew=4),
+    "one-entry": np.eye(1, 4000, 777, dtype=np.float32).reshape(40, 100),
+    "one-entry-at-the-end": np.eye(1, 4000, 3999, dtype=np.float32).reshape(40, 100),
+    "one-row": pruned(16, (1, 30_000), 0.2, 9),
+    "one-column": pruned(17, (30_000, 1), 0.2, 9),
+    "nearly-dense": np.where(np.arange(18_000) % 997, np.float32(2), 0).reshape(150, 120),
+    "gaps-at-the-least-of-their-classes": np.arange(65_536).reshape(256, 256) % 129 == 128,
+    "257-values": np.arange(40_000, dtype=np.float32).reshape(200, 200) % 258,
+    "16385-values": np.arange(40_000, dtype=np.float32).reshape(200, 200) % 16_386,
+    "65536-values": np.arange(1, 65_537, dtype=np.float32).reshape(256, 256),
+    "one-full-row": np.outer(np.arange(300) == 7, np.arange(1, 301)).astype(np.float32),
+    # From 2^17 entries on, grids are chosen by a sample.
+    "many-even": pruned(18, (700, 800), 1, 30) * (np.arange(560_000) % 3 == 0).reshape(700, 800),
+    "many-uneven": pruned(19, (900, 700), 0.4, 55),
+    "many-dense": pruned(20, (500, 600), 1, 255, np.int16, skew=0),
+    "many-ones": np.ones((400, 500), np.float32),
+    "many-values": np.arange(1, 65_536 * 3 + 1, dtype=np.uint32).reshape(384, 512) % 65_536,
+    "many-in-few-rows": pruned(21, (4000, 300), 1, 20) * (np.arange(4000)[:, None] % 8 == 3),
+    "many-wide": pruned(22, (2, 300_000), 0.5, 12),
+    "many-tall": pruned(23, (300_000, 2), 0.5, 12),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_bounds_hold_on(name):
     weight = CASES[name]
+    if numba.config.DISABLE_JIT and np.count_nonzero(weight) > 20_000:
+        pytest.skip("takes minutes as plain Python")
     check_psi(Matrix.of(weight))
     check_frames(weight)
 
@@ -286,6 +325,140 @@ def test_the_icpr_bound_of_sham_is_violated_by_a_checkerboard():
     assert round(bounds.sham_bound_icpr(matrix), 2) == 0.83
     assert bounds.psi_sham(matrix) > 4
     assert bounds.psi_sham(matrix) <= bounds.sham_bound(matrix)
+
+
+# banded: the lemmas of its bounds
+
+
+@st.composite
+def histograms(draw):
+    """Histograms of few or many symbols, even and steep ones, some with gaps."""
+    n = draw(st.integers(1, 320))
+    steep = draw(st.floats(0, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    total = 10 ** draw(st.floats(0, 9))
+    counts = (total * rng.random(n) ** 4 * np.arange(1, n + 1.0) ** -steep).astype(np.int64)
+    counts[rng.random(n) < draw(st.floats(0, 1))] = 0
+    counts[draw(st.integers(0, n - 1))] += 1
+    return counts
+
+
+def steep(n_large, large, n_small):
+    """A few large counts, and many whose frequencies would be below 1: they lower the large."""
+    return np.array([large] * n_large + [1] * n_small, np.int64)
+
+
+@given(histograms())
+@example(steep(1, 10_000, 300))
+@example(steep(200, 100, 120))
+@example(np.append(steep(19, 36, 0), [336] + [1] * 300))
+@example(np.append(1 << np.arange(31), [1] * 289))
+@example(np.full(320, 7))
+@settings(deadline=None, max_examples=300)
+def test_frequencies_and_states_lose_no_more_than_lemmas_7_and_8_say(counts):
+    table = AnsTable.of_counts(counts)
+    used = counts[: table.weights.size] > 0
+    p = counts[: used.size][used] / counts.sum()
+    tables = AnsTables((table,), banded.LOG_SIZE)
+    shares = tables.frequencies[0][used] / (1 << banded.LOG_SIZE)
+    assert np.array_equal(tables.frequencies[0] > 0, used)
+    assert (p * np.log2(p / shares)).sum() <= bounds.table_loss(p.size)
+    assert (p * bounds.state_excess(tables)[0][used]).sum() <= bounds.state_loss(p.size)
+
+
+def test_what_the_proof_of_lemma_7_says_of_masses():
+    weights = np.arange(1, 32)
+    floors = np.log2(np.sqrt(2.0 ** (11 + weights)) / MASSES[1:])
+    assert 0.5 + floors.max() < 0.5082
+    assert 0.5082**2 * np.log(2) / 8 < 0.0224
+    assert (2**0.25 + 320 / 2**15) * 2**0.2582 < 1.44
+    assert (MASSES[1], MASSES[31]) == (64, 2**21)
+
+
+def test_every_frequency_has_the_excess_that_lemma_8_says_wherever_its_states_begin():
+    size = 1 << banded.LOG_SIZE
+    step = size // 2 + size // 8 + 3  # ANS-4
+    starts = np.arange(size)[:, None]
+    for f in range(1, size + 1):
+        states = np.sort((starts + step * np.arange(f)) % size, axis=1)
+        most = (f * (size + states) / (size * (f + np.arange(f)))).max()
+        assert (f + 1) * log2(most) <= 3.25 + 0.0215 * f
+        assert 0 <= log2(most) <= log2(2 - f / size) + 1e-12
+
+
+@given(histograms())
+@settings(deadline=None, max_examples=20)
+def test_a_token_takes_no_more_than_lemma_5_says_from_any_state(counts):
+    tables = AnsTables((AnsTable.of_counts(counts),), banded.LOG_SIZE)
+    coding, size = tables.encoding(), 1 << banded.LOG_SIZE
+    excess = bounds.state_excess(tables)[0]
+    full = np.arange(size, 2 * size)
+    for symbol in np.flatnonzero(coding.frequencies[0]):
+        f = int(coding.frequencies[0, symbol])
+        n_bits = np.floor(np.log2(full / f)).astype(np.int64)
+        assert ((full >> n_bits >= f) & (full >> n_bits < 2 * f)).all()
+        states = coding.states[0].astype(np.int64)
+        after = size + states[coding.places[0, symbol] + (full >> n_bits) - f]
+        most = np.log2(full) - np.log2(after) + log2(size / f) + excess[symbol]
+        assert (n_bits <= most + 1e-9).all()
+
+
+@given(st.lists(st.integers(0, 40) | st.integers(0, 2**24 - 1), min_size=1, max_size=200))
+@example([16] * 9)
+@example([128] * 50 + [0])
+@settings(deadline=None)
+def test_numbers_take_no_more_than_lemma_6_says(numbers):
+    found = np.array(numbers, np.uint32)
+    none = np.zeros(found.size, np.uint16)
+    classes = contexts.count_classes(found, contexts.GAP_DIRECT, none, 1)[0]
+    extra = banded.extra_bits(contexts.GAP_DIRECT)[: classes.size]
+    n_bits = found.size * bounds.entropy(classes) + classes @ extra
+    assert n_bits <= bounds.numbers_bits(found.size, sum(numbers)) + 1e-6
+
+
+@pytest.mark.parametrize("n", [30, 300, 1200])
+def test_contexts_never_cost_more_than_the_static_ones_of_lemma_9(n):
+    rng = np.random.default_rng(n)
+    even = np.where(rng.random((n, 200)) < 0.3, rng.integers(1, 9, (n, 200)), 0)
+    distinct = source_of(even.astype(np.float32))[0].distinct
+    shape = source_of(even.astype(np.float32))[0].shape
+    number, patterns = distinct.by_count()
+    rows = contexts.Entries.of_rows(shape, distinct, number)
+    views, values = [rows, rows.transposed()], patterns.view(np.float32).astype(np.float64)
+    axis, chosen = contexts.choose(views, values, banded.LOG_SIZE)
+    plain = contexts.Cells.of(views[axis], contexts.natural_scan(views[axis], 1), 1)
+    static, static_bits = contexts._contexts(
+        plain, (1, 0), np.zeros(8, np.uint8), 1, True, banded.LOG_SIZE
+    )
+    cells = contexts.Cells.of(views[axis], chosen.scan, chosen.n_classes)
+    memory = chosen.level_bits, chosen.memory_bits
+    _, n_bits = contexts._contexts(
+        cells, memory, chosen.kinds, chosen.n_kinds, chosen.uses_cell, banded.LOG_SIZE
+    )
+    assert n_bits <= static_bits
+    assert (len(static.tables.tables), static.scan.n_bands, static.n_classes) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 256, 257, 258, 600, 65_536])
+def test_values_are_counted_by_class_as_the_encoder_does(k):
+    counts = np.random.default_rng(k).integers(1, 9, k)
+    symbols = np.repeat(np.arange(k), np.sort(counts)[::-1]).astype(np.uint16)
+    none = np.zeros(symbols.size, np.uint16)
+    due = contexts.count_classes(symbols, contexts.VALUE_DIRECT, none, 1)[0]
+    assert np.array_equal(bounds._symbol_classes(counts), due[due > 0])
+
+
+def test_bounds_of_banded_are_near_the_frame_and_near_the_entropy():
+    weight = pruned(24, (1000, 400), 0.1, 12)
+    matrix, coded = Matrix.of(weight), cnnzip.tensor.encode(weight, "banded")
+    assert bounds.grid_bound(coded.coded) < 1.015 * coded.nbytes
+    assert 8 * bounds.frame_bound(matrix, "banded") < 1.2 * matrix.h0 * matrix.size
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_frame_bound_of_banded_is_near_the_entropy_of_the_trained_matrices(name):
+    matrix = trained(name)
+    assert 8 * bounds.frame_bound(matrix, "banded") < 1.2 * matrix.h0 * matrix.size
 
 
 # raw
@@ -320,6 +493,10 @@ def test_frame_bound_refuses_what_it_cannot_bound():
         bounds.frame_bound(Matrix.of(np.ones(3, np.complex128)), "sham")
     with pytest.raises(ArgumentError, match="no bound for codec 'pack'"):
         bounds.frame_bound(Matrix.of(many), "pack")
+    wide = MatrixShape(dtype_by_name("float32"), (3, 1 << 24))
+    for codec in ("banded", "masked"):
+        with pytest.raises(ArgumentError, match="BND-8"):
+            bounds.frame_bound(Matrix(wide, np.array([wide.n_weights]), 0), codec)
 
 
 # Counting, and all figures together
@@ -345,7 +522,7 @@ def test_matrix_counts_other_types(dtype):
 def test_figures_of_more_values_than_a_codebook_holds():
     weight = np.arange(70_000, dtype=np.float32).reshape(700, 100)
     figures = bounds.of(weight)
-    assert list(figures.frames) == ["raw"]
+    assert list(figures.frames) == ["raw", "masked"]
     assert figures.k == 69_999
     assert figures.frame_bits("ham") is None
     check_psi(Matrix.of(weight))
@@ -375,6 +552,8 @@ def test_figures_print_one_line_per_codec():
         "sham",
         "csc",
         "index-map",
+        "banded",
+        "masked",
         "raw",
     ]
 

@@ -98,7 +98,7 @@ def clauses_in(paths):
     text = "".join(p.read_text() for p in paths)
     return set(
         re.findall(
-            r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|ANS|BOK|LIN|RAW|IMP|HAM|SHM|BND|MSK|PCK|MAT)-\d+",
+            r"\b(?:NUM|DTY|VER|FRM|PLN|ENV|HUF|ANS|BOK|LIN|RAW|IMP|HAM|SHM|BND|MSK|FST|PCK|MAT)-\d+",
             text,
         )
     )
@@ -211,7 +211,7 @@ def test_kernels_are_compiled_for_one_form_of_their_arguments():
         "import pkgutil, importlib, numpy as np, cnnzip, cnnzip_native\n"
         "w = np.where(np.arange(6000) % 7 == 0, np.float32(2), np.float32(0)).reshape(60, 100)\n"
         "w[3:5] = 1\n"
-        "for codec in ('index-map', 'ham', 'sham', 'banded'):\n"
+        "for codec in ('index-map', 'ham', 'sham', 'banded', 'fast'):\n"
         "    for v in (w, w.T, np.asfortranarray(w)):\n"
         "        t = cnnzip.encode(v, codec)\n"
         "        for u in (t, cnnzip.CodedTensor.from_frame(t.to_frame())):\n"

@@ -1,5 +1,7 @@
 """`encode` and `CodedTensor`, as a caller meets them."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,49 @@ def test_the_report_says_why_a_file_did_not_shrink(tmp_path):
     assert (row.k, row.n_weights, row.csr_bytes) == (6, 60_000, 8 * row.n_entries + 4 * 201)
     assert cnnzip.report(cnnzip.encode(sparse((20, 30), 0.1, 6))).nbytes > 0
     assert "no tensors" in str(cnnzip.report({}))
+
+
+@pytest.mark.parametrize("codec", ["banded", "masked"])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("k", [1, 6, 600])
+def test_the_report_says_where_every_bit_of_a_frame_goes(codec, density, k):
+    weight = sparse((200, 300), density, k)
+    row = cnnzip.encode(weight, codec).report("w")
+    assert sum(row.parts.values()) == pytest.approx(8 * row.nbytes, abs=1e-6)
+    assert all(bits >= 0 for part, bits in row.parts.items() if part != "rounding")
+    assert abs(row.parts["rounding"]) < 0.01 * 8 * row.nbytes + 64
+    assert (row.grid is None) == (density == 0)
+    as_dict = json.loads(json.dumps(row.to_dict()))
+    assert as_dict["parts"] == row.parts
+    if density:
+        assert as_dict["grid"]["n_bands"] == row.grid.n_bands >= 1
+    due = row.bits_per_weight / row.h0_bits if row.h0_bits else None
+    assert row.share_of_h0 == as_dict["share_of_h0"] == due
+
+
+def test_tokens_are_counted_as_they_are_coded():
+    weight = sparse((300, 400), 0.2, 40)
+    coded = cnnzip.encode(weight, "banded").coded
+    counts, n_gap_tables = coded.token_counts(), coded.grid.n_gap_tables
+    n_entries = np.count_nonzero(weight)
+    assert counts[0].sum() == coded.lines.n_lines
+    assert counts[1 : 1 + n_gap_tables].sum() == n_entries
+    assert np.array_equal(
+        counts[1 + n_gap_tables :].sum(axis=0)[: coded.patterns.size], coded.value_counts()
+    )
+    assert (counts[coded.contexts.tables.frequencies == 0] == 0).all()
+
+
+def test_where_the_bits_go_is_shown_for_one_tensor_of_banded_or_masked():
+    coded = cnnzip.encode(sparse((200, 300), 0.1, 6), "banded")
+    text = str(cnnzip.report(coded))
+    assert "of H0" in text
+    assert "\ngrid: rows, scanned " in text or "\ngrid: columns, scanned " in text
+    assert "\nbits: gaps " in text
+    assert "bits:" not in str(cnnzip.report({"a": coded, "b": coded}))
+    plain = cnnzip.encode(sparse((200, 300), 0.1, 6), "sham")
+    assert plain.report().parts is None
+    assert "bits:" not in str(cnnzip.report(plain))
 
 
 def test_programs_without_cnnzip_refuse_coded_files(tmp_path):

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codec",
         default="auto",
-        help="auto (default), banded, ham, sham, index-map, masked, raw; see the spec",
+        help="auto (default), banded, ham, sham, fast, index-map, masked, raw; see the spec",
     )
     parser.add_argument(
         "--signed-zeros",

@@ -55,7 +55,7 @@ def _kernels() -> dict[str, Any]:
     weight = np.where(rng.random((64, 48)) < 0.1, rng.integers(1, 9, (64, 48)), 0).astype("f4")
     x = rng.integers(-8, 9, 48).astype("f4")  # small integers: every sum is exact
     faults = []
-    for codec in ("raw", "masked", "index-map", "ham", "sham", "banded"):
+    for codec in ("raw", "masked", "index-map", "ham", "sham", "banded", "fast"):
         coded = encode(weight, codec)
         if not np.array_equal(coded.decode(), weight):
             faults.append(f"{codec} does not decode to what it coded")

@@ -1,21 +1,34 @@
-"""List the tensors of a coded file and their sizes, without decoding any."""
+"""List the tensors of a coded file and their sizes; of one tensor, say where its bits go.
+
+Without a tensor's name nothing is decoded.
+"""
 
 import argparse
 import json
 from typing import Any
 
+from cnnzip.errors import ArgumentError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
+    from cnnzip.cli.decompress import add_limits
+
     parser.add_argument("file", help="a .cnnz or coded .safetensors file")
+    parser.add_argument("tensor", nargs="?", help="decode this one and report on it")
+    add_limits(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table. Returns the exit status."""
+    from cnnzip.container.limits import Limits
     from cnnzip.container.reader import CodedFile
     from cnnzip.sizes import total_line
 
-    with CodedFile(options.file) as file:
+    limits = Limits(options.max_decoded_bytes, options.allow_ratio)
+    with CodedFile(options.file, limits) as file:
+        if options.tensor is not None:
+            return _report(file, options.tensor, options.json)
         rows = [_row(file, name) for name in file]
         dense_bytes = sum(row["dense_bytes"] for row in rows if not row["alias_of"])
         about = {
@@ -50,6 +63,20 @@ def run(options: argparse.Namespace) -> int:
     print(f"{options.file}: {about['envelope']}, {len(rows)} tensors, {total}")
     for key, value in about["metadata"].items():
         print(f"{key}: {value}"[:200])
+    return 0
+
+
+def _report(file: Any, name: str, as_json: bool) -> int:
+    from dataclasses import replace
+
+    from cnnzip.sizes import Report
+
+    if name not in file:
+        raise ArgumentError(f"{name!r}: no such tensor there; without a name, info lists them")
+    row, n_bytes = file[name].report(name), file.frame_bytes(name)
+    bits = 8 * n_bytes / max(row.n_weights, 1)  # a packed tensor's share
+    row = replace(row, codec=file.header(name).codec, nbytes=n_bytes, bits_per_weight=bits)
+    print(json.dumps(row.to_dict(), indent=1) if as_json else Report([row]))
     return 0
 
 

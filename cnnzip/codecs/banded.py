@@ -1,6 +1,5 @@
 """banded: gaps and values coded by the density of their place. Format: spec/34-banded.md."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,19 +10,62 @@ from numpy.typing import NDArray
 
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import parse_patterns, write_patterns
-from cnnzip.codecs.contexts import CHOICES, Contexts, Entries, find_contexts, plan
+from cnnzip.codecs.contexts import (
+    BY_BANDS,
+    EXPLICIT,
+    GAP_DIRECT,
+    NATURAL,
+    VALUE_DIRECT,
+    Contexts,
+    Entries,
+    choose,
+    count_classes,
+    find_gap_contexts,
+    find_gaps,
+    find_value_contexts,
+)
+from cnnzip.codecs.faults import check
 from cnnzip.codecs.lines import Block, LineCodec, Lines, scratch, stream_starts
 from cnnzip.codecs.lines import Entries as Decoded
-from cnnzip.codecs.source import Distinct, MatrixShape, Source
+from cnnzip.codecs.source import MatrixShape, Source
 from cnnzip.entropy.ans import LOG_SIZES, MAX_SYMBOLS
 from cnnzip.entropy.varints import Cursor, encode_varint
 from cnnzip.errors import CorruptError, TruncatedError
+from cnnzip_native.status import PLACE_PAST_END, SYMBOL_PAST_END
 
-STREAM_ENTRIES = 1 << 12  # what the encoder aims at
-BLOCK_ENTRIES = 1 << 16
+STREAM_ENTRIES = 1 << 12  # what the encoder aims at in large matrices
+LEAST_STREAM_ENTRIES = 1 << 10  # in small ones, for sixteen streams that decode at once
+BLOCK_ENTRIES = 1 << 18
+LANES = 16
+LEAST_LANES = 4  # fewer streams decode faster one after the other
 LOG_SIZE = 10  # 4 KiB a table; 11 saves 0.1 % and doubles what is resident
 MAX_WIDTH = 1 << 24  # BND-8
 MAX_STREAM_ENTRIES = 1 << 20  # BND-8
+
+
+SCANS = {BY_BANDS: "by bands", NATURAL: "in order", EXPLICIT: "by likeness"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What chooses the tables of a banded tensor, in numbers."""
+
+    axis: int
+    scan: int
+    n_classes: int
+    n_bands: int
+    memory_bits: int
+    n_kinds: int
+    n_gap_tables: int
+    n_value_tables: int
+
+    def __str__(self) -> str:
+        return (
+            f"{'columns' if self.axis else 'rows'}, scanned {SCANS[self.scan]}; "
+            f"{self.n_classes} classes x {self.n_bands} bands; {self.memory_bits} bits of gaps "
+            f"before, {self.n_kinds} kinds of values before; "
+            f"tables: {self.n_gap_tables} of gaps, {self.n_value_tables} of values"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,30 +107,16 @@ class Banded(LineCodec):
         cls.least_bytes(source)
         distinct = source.distinct
         assert distinct is not None
-        number, patterns = _by_count(distinct)
+        number, patterns = distinct.by_count()
         if not patterns.size:
             lines = Lines(source.shape, 0, max(source.shape.n_rows, 1))
             ends = np.zeros(lines.n_streams + 1, np.int64)
             nothing = frozen(np.empty(0, np.uint8))
             return cls(source.shape, lines, patterns, LOG_SIZE, None, ends, ends, nothing)
-        views = [_entries(source.shape, axis, distinct, number) for axis in (0, 1)]
-        samples = [view.sample() for view in views]
-        n_entries = views[0].places.size
-
-        @cache
-        def cost(axis: int, choice: tuple[int, int, int]) -> float:
-            sample = samples[axis]
-            return plan(sample, *choice, LOG_SIZE).n_bits(n_entries / sample.places.size)
-
-        # Fewer than four entries a context do not pay for it.
-        choices = [choice for choice in CHOICES if math.prod(choice) * 4 <= n_entries] or CHOICES[
-            :1
-        ]
-        axis = min((0, 1), key=lambda axis: cost(axis, choices[min(4, len(choices) - 1)]))
-        choice = min(choices, key=lambda choice: cost(axis, choice))
-        entries = views[axis]
-        contexts = plan(entries, *choice, LOG_SIZE).contexts
-        return cls._coded(source.shape, axis, patterns, contexts, entries)
+        rows = Entries.of_rows(source.shape, distinct, number)
+        views = [rows, rows.transposed()]
+        axis, contexts = choose(views, _numbers(source.shape, patterns), LOG_SIZE)
+        return cls._coded(source.shape, axis, patterns, contexts, views[axis])
 
     @classmethod
     def _coded(
@@ -101,21 +129,16 @@ class Banded(LineCodec):
     ) -> Self:
         from cnnzip_native.banded import encode_banded, write_words
 
-        lines = Lines.for_entries(shape, axis, entries.places.size, STREAM_ENTRIES)
+        n_entries = entries.places.size
+        lines = Lines.for_entries(shape, axis, n_entries, stream_entries(n_entries))
         while (
             lines.per_stream > 1 and _most_entries(entries, lines.per_stream) > MAX_STREAM_ENTRIES
         ):  # entries crowd in few lines
             lines = Lines(shape, axis, lines.per_stream // 2)
-        scanned = entries.in_scan(contexts.bands)
-        gaps, of_entry = find_contexts(
-            scanned,
-            contexts.classes(entries.counts),
-            contexts.scan_bands,
-            contexts.n_bands,
-            contexts.n_before,
-        )
+        scanned = entries.in_scan(contexts.scan.places)
+        gaps, gap_tables, value_tables = _tables_of(contexts, scanned)
         coding = contexts.tables.encoding()
-        line_ends = np.append(0, lines.ends())
+        line_ends = np.append(0, lines.ends)
         parts, ends = [], scanned.lines[line_ends]
         for s in range(lines.n_streams):
             own = slice(int(ends[s]), int(ends[s + 1]))
@@ -126,8 +149,8 @@ class Banded(LineCodec):
                 lines_here,
                 gaps[own],
                 scanned.symbols[own],
-                of_entry[own],
-                *contexts.maps,
+                gap_tables[own],
+                value_tables[own],
                 *coding,
                 words,
                 lengths,
@@ -164,7 +187,7 @@ class Banded(LineCodec):
     def parse(cls, shape: MatrixShape, sections: Sequence[memoryview]) -> Self:
         """Invert `sections` (BND-1 to BND-5, BND-8)."""
         check_section_count(cls, sections)
-        cursor = Cursor(sections[0], "description")
+        cursor = Cursor(sections[0], "description", "BND-1")
         lines = Lines(shape, cursor.varint(), cursor.varint())
         if lines.width >= MAX_WIDTH:
             raise CorruptError("BND-8", "line", f"{lines.width} places, below 2^24")
@@ -182,7 +205,9 @@ class Banded(LineCodec):
             raise CorruptError(
                 "BND-2", "codebook", f"{patterns.size} values for {n_entries} entries"
             )
-        contexts = Contexts.parse(cursor, lines.width, log_size) if n_entries else None
+        contexts = (
+            Contexts.parse(cursor, lines.width, patterns.size, log_size) if n_entries else None
+        )
         if 2 * lines.n_streams > cursor.left:
             raise TruncatedError("BND-1", "streams", f"{lines.n_streams} in {cursor.left} bytes")
         pairs = cursor.varints(2 * lines.n_streams)
@@ -207,34 +232,45 @@ class Banded(LineCodec):
     @property
     def scan(self) -> NDArray[np.intp] | None:
         """Places in the order of the scan (BND-3)."""
-        return self.contexts.scan if self.contexts else None
+        return self.contexts.scan.places if self.contexts else None
 
     @cached_property
     def _decoding(self) -> tuple[Any, ...]:
         contexts = self.contexts
         assert contexts is not None
-        gap_map, value_map = (tables.astype(np.uint16) for tables in contexts.maps)
+        gap_map, value_map = (tables.astype(np.uint32) << self.log_size for tables in contexts.maps)
         return (
-            contexts.thresholds,
-            contexts.scan_bands.astype(np.uint16) * np.uint16(contexts.n_before),
-            contexts.n_bands * contexts.n_before,
-            int(contexts.n_before > 1),
-            gap_map | value_map << np.uint16(8),
+            contexts.thresholds.astype(np.uint32),
+            contexts.scan.scan_bands.astype(np.uint32),
+            contexts.scan.n_bands,
+            contexts.level_bits,
+            contexts.memory_bits,
+            contexts.padded_kinds.astype(np.uint32),
+            contexts.n_kinds,
+            int(contexts.uses_cell),
+            gap_map,
+            value_map,
             self.log_size,
             contexts.tables.decoding().reshape(-1),
-            class_numbers(),
         )
 
     @cached_property
+    def _fits_lanes(self) -> bool:
+        """Whether sixteen streams at a time can be decoded, and this is faster here."""
+        from cnnzip_native._lanes import HAS_AVX512
+
+        fits = self.lines.width < 1 << 18 and 8 <= self.streams.size < 1 << 29
+        return HAS_AVX512 and fits
+
+    @cached_property
     def blocks(self) -> Sequence[Block]:
-        """As many streams as make `BLOCK_ENTRIES`."""
-        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES)
+        """As many streams as make `BLOCK_ENTRIES`, by whole rounds of lanes."""
+        return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES, 2 * LANES)
 
     def decode_block(self, block: Block) -> Decoded:
         """Decode the streams of a block in turns."""
-        from cnnzip.codecs.faults import check
-        from cnnzip_native.banded import decode_banded
-        from cnnzip_native.status import PLACE_PAST_END, SYMBOL_PAST_END
+        from cnnzip_native.banded import N_KEPT, decode_banded
+        from cnnzip_native.banded_lanes import STAGED, decode_banded_lanes
 
         lines = self.lines
         ends = self.entry_ends[block.first : block.stop + 1]
@@ -242,26 +278,147 @@ class Banded(LineCodec):
         positions, symbols = scratch.buffers(int(begins[-1]))
         first_line = block.first * lines.per_stream
         if self.contexts is not None:
-            n_lines = np.diff(np.append(0, lines.ends()))[block.first : block.stop]
-            status = decode_banded(
+            n_lines = lines.of_streams[block.first : block.stop]
+            n_streams = block.stop - block.first
+            coded = (
                 self.streams,
                 self.starts[block.first : block.stop + 1],
                 begins,
                 n_lines,
                 lines.width,
                 self.patterns.size,
-                *self._decoding,
-                positions,
-                symbols,
-                np.empty((block.stop - block.first, 10), np.uint64),
             )
+            if n_streams >= LEAST_LANES and self._fits_lanes:
+                stage = np.empty(2 * STAGED * LANES, np.uint32)
+                where = np.empty((2, LANES), np.int64)
+                status = decode_banded_lanes(
+                    *coded, *self._decoding, positions, symbols, stage, where
+                )
+            else:
+                where = np.empty((n_streams, N_KEPT), np.uint64)
+                status = decode_banded(
+                    *coded, *self._decoding, class_numbers(), positions, symbols, where
+                )
             inside = status in (PLACE_PAST_END, SYMBOL_PAST_END)
             check(status, f"streams {block.first} to {block.stop - 1}", "BND-7" if inside else "")
-        counts = np.diff(begins)
-        begins = begins[:-1]
+        counts = begins[1:] - begins[:-1]
         return Decoded(
-            positions, symbols, begins, counts, first_line, lines.per_stream, lines.width
+            positions, symbols, begins[:-1], counts, first_line, lines.per_stream, lines.width
         )
+
+    # Where the bits go
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid of contexts; None where there are no entries."""
+        contexts = self.contexts
+        if contexts is None:
+            return None
+        return Grid(
+            self.lines.axis,
+            contexts.scan.kind,
+            contexts.n_classes,
+            contexts.scan.n_bands,
+            contexts.memory_bits,
+            contexts.n_kinds,
+            contexts.n_gap_tables,
+            contexts.n_value_tables,
+        )
+
+    def token_counts(self) -> NDArray[np.int64]:
+        """How often each table codes each class; int64 (n_tables, n_symbols), the count table first."""
+        contexts = self.contexts
+        if contexts is None:
+            return np.zeros((0, 0), np.int64)
+        n_tables, widest = contexts.tables.frequencies.shape
+        found = np.zeros((n_tables, widest), np.int64)
+
+        def add(numbers: NDArray[np.integer], direct: int, tables: NDArray[np.uint8]) -> None:
+            counts = count_classes(numbers, direct, tables.astype(np.uint16), n_tables)
+            found[:, : counts.shape[1]] += counts[:, :widest]  # no class beyond was coded
+
+        for block in self.blocks:
+            e = self.decode_block(block)
+            line, places = np.divmod(e.positions, np.uint32(e.width))
+            line += np.repeat(
+                np.arange(e.counts.size, dtype=np.uint32) * np.uint32(e.lines_per_stream), e.counts
+            )
+            n_lines = min(block.stop * e.lines_per_stream, self.lines.n_lines) - e.first_line
+            per_line = np.bincount(line, minlength=n_lines).astype(np.int64)
+            entries = Entries(np.append(0, per_line.cumsum()), places, e.symbols, per_line[:0])
+            gaps, gap_tables, value_tables = _tables_of(contexts, entries)
+            add(per_line, GAP_DIRECT, np.zeros(n_lines, np.uint8))
+            add(gaps, GAP_DIRECT, gap_tables)
+            add(e.symbols, VALUE_DIRECT, value_tables)
+        return found
+
+    def token_prices(self) -> NDArray[np.float64]:
+        """Ideal bits of each class by each table, extra bits included; as `token_counts`."""
+        contexts = self.contexts
+        assert contexts is not None
+        frequencies = contexts.tables.frequencies
+        prices = self.log_size - np.log2(np.maximum(frequencies, 1))
+        first_value_table = 1 + contexts.n_gap_tables
+        prices[:first_value_table] += extra_bits(GAP_DIRECT)[: frequencies.shape[1]]
+        prices[first_value_table:] += extra_bits(VALUE_DIRECT)[: frequencies.shape[1]]
+        return prices
+
+    def parts(self) -> dict[str, float]:
+        """Bits of both sections by what they are for; decodes the streams.
+
+        "gaps", "values" and "counts" are the ideal bits of the tokens, "rounding" is what the
+        streams take beyond them and their first states; "tables"; "labels", that is bands,
+        thresholds and maps; "codebook"; "streams", their lengths and first states; and the
+        description's other fields, "header".
+        """
+        n_streams, n_bits = self.lines.n_streams, 8 * self.streams.size
+        pairs = zip(np.diff(self.entry_ends).tolist(), np.diff(self.starts).tolist(), strict=True)
+        directory = 8 * sum(len(encode_varint(a)) + len(encode_varint(b)) for a, b in pairs)
+        parts = dict.fromkeys(("gaps", "values", "counts", "rounding", "tables", "labels"), 0.0)
+        parts["codebook"] = 8.0 * len(write_patterns(self.patterns))
+        parts["streams"] = float(directory)
+        if self.contexts is not None:
+            contexts = self.contexts
+            ideal = (self.token_counts() * self.token_prices()).sum(axis=1)
+            parts["counts"] = float(ideal[0])
+            parts["gaps"] = float(ideal[1 : 1 + contexts.n_gap_tables].sum())
+            parts["values"] = float(ideal[1 + contexts.n_gap_tables :].sum())
+            states = n_streams * self.log_size
+            parts["streams"] += states
+            parts["rounding"] = n_bits - states - float(ideal.sum())
+            tables = 8 * sum(len(table.write()) for table in contexts.tables.tables)
+            parts["tables"] = float(tables)
+            parts["labels"] = 8.0 * len(contexts.write()) - tables
+        known = sum(parts.values())
+        parts["header"] = float(round(8 * sum(map(len, self.sections)) - known))
+        return parts
+
+
+def stream_entries(n_entries: int) -> int:
+    """Entries of a stream that the encoder aims at, so that `LANES` streams decode at once."""
+    rounds = max(-(-n_entries // (LANES * STREAM_ENTRIES)), 1)
+    return max(LEAST_STREAM_ENTRIES, -(-n_entries // (LANES * rounds)))
+
+
+def _tables_of(
+    contexts: Contexts, scanned: Entries
+) -> tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Gap of every entry of a scan, and the tables of its gap and value, the count table first."""
+    gaps, cells = find_gaps(scanned, contexts.classes(scanned.counts), contexts.scan)
+    memory = contexts.level_bits, contexts.memory_bits
+    kinds = contexts.kinds, contexts.n_kinds, contexts.uses_cell
+    gap_map, value_map = contexts.maps
+    of_gap = find_gap_contexts(gaps, cells, scanned.lines, *memory)
+    of_value = find_value_contexts(gaps, cells, scanned, *kinds)
+    return gaps, gap_map[of_gap], value_map[of_value]
+
+
+def _numbers(shape: MatrixShape, patterns: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+    """The codebook as numbers, of which like ones are near each other; not a number is 0."""
+    plain = patterns.view(shape.dtype.numpy)
+    real = plain.real if plain.dtype.kind == "c" else plain
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.nan_to_num(real.astype(np.float64), posinf=np.inf, neginf=-np.inf)
 
 
 def _most_entries(entries: Entries, per_stream: int) -> int:
@@ -270,6 +427,13 @@ def _most_entries(entries: Entries, per_stream: int) -> int:
     return int(np.diff(starts, append=entries.lines[-1]).max())
 
 
+def extra_bits(direct: int) -> NDArray[np.int64]:
+    """Extra bits of each class (ANS-7); int64 (320,)."""
+    classes = np.arange(MAX_SYMBOLS)
+    return np.where(classes < 1 << direct, 0, direct - 1 + (classes - (1 << direct)) // 2)
+
+
+@cache
 def class_numbers() -> NDArray[np.uint32]:
     """Least number and extra bits of each class with 4 direct bits (ANS-7), as the kernel reads them."""
     found = np.full(MAX_SYMBOLS, (1 << 24) - 1, np.uint32)
@@ -279,31 +443,3 @@ def class_numbers() -> NDArray[np.uint32]:
             least = (2 | half) << (e - 1)
             found[16 + 2 * (e - 4) + half] = least | (e - 1) << 24
     return found
-
-
-def _by_count(distinct: Distinct) -> tuple[NDArray[np.uint16], NDArray[np.unsignedinteger]]:
-    """New symbols of the distinct values, the most frequent first, and the codebook."""
-    first = 1 if distinct.zero_symbol == 0 else 0
-    order = np.argsort(-distinct.counts[first:], kind="stable") + first
-    number = np.zeros(distinct.counts.size, np.uint16)
-    number[order] = np.arange(order.size)
-    return number, distinct.patterns[order]
-
-
-def _entries(
-    shape: MatrixShape, axis: int, distinct: Distinct, number: NDArray[np.uint16]
-) -> Entries:
-    from cnnzip_native.places import select_entries
-
-    scanned = distinct.symbols
-    if axis:
-        scanned = np.ascontiguousarray(scanned.reshape(shape.n_rows, -1).T).reshape(-1)
-    found = np.empty(scanned.size + 1, np.uint32)
-    kept = np.empty(scanned.size + 1, np.uint16)
-    n = select_entries(scanned, distinct.zero_symbol, found, kept)
-    whole = Lines(shape, axis, 1)
-    line, places = np.divmod(found[:n], np.uint32(whole.width))
-    lines = np.zeros(whole.n_lines + 1, np.int64)
-    np.cumsum(np.bincount(line, minlength=whole.n_lines), out=lines[1:])
-    per_place = np.bincount(places, minlength=whole.width)
-    return Entries(lines, places, number[kept[:n]], per_place)

@@ -1,11 +1,13 @@
 """Contexts of banded: which tables code a gap and a value, found by description length (BND)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzip.codecs.source import Distinct, MatrixShape
 from cnnzip.entropy.ans import AnsTable, AnsTables, pack_bits, unpack_bits
 from cnnzip.entropy.varints import Cursor, encode_varint
 from cnnzip.errors import CorruptError
@@ -13,11 +15,28 @@ from cnnzip.errors import CorruptError
 MAX_BANDS = 64  # BND-3
 MAX_CLASSES = 64  # BND-4
 MAX_TABLES = 64  # BND-4
+MAX_MEMORY_BITS = 6  # BND-4
+MAX_KINDS = 16  # BND-4
+MAX_CONTEXTS = 1 << 16  # BND-5
+MAX_EXPLICIT = 1 << 16  # places; BND-3
+N_WITH_KIND = 256  # symbols that have a kind of their own; BND-4
 GAP_DIRECT, VALUE_DIRECT = 4, 8  # direct bits; BND-6
-SAMPLE_ENTRIES = 1 << 16  # of which a choice is made
-#: Bands, classes of lines, and gaps before that are tried, from a static code on.
-CHOICES = ((1, 1, 1), (1, 1, 3), (4, 4, 1), (4, 4, 3), (16, 12, 1), (32, 16, 1), (16, 12, 3))
+BY_BANDS, NATURAL, EXPLICIT = range(3)  # kinds of scan; BND-3
+LANES = 16
+SAMPLE_ENTRIES = 1 << 15  # of which a choice is made
+#: Bands and classes of lines that are tried for each kind of scan.
+GRIDS = {
+    NATURAL: ((1, 1), (1, 16), (4, 4)),
+    BY_BANDS: ((4, 4), (16, 12), (32, 16)),
+    EXPLICIT: ((1, 1), (8, 8)),
+}
+MEMORIES = ((1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 4))  # level bits, memory bits
+#: Kinds of symbols, and whether cells choose a value's table.
+VALUE_CONTEXTS = tuple((n, True) for n in (1, 2, 4, 8, 16)) + ((4, False), (8, False), (16, False))
 TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
+QUICK_TABLE_NUMBERS = (1, 8, 32)
+CHAIN_WORK = 1 << 30  # products of weights that the search for like places may take
+LEAST_CHAIN_LINES = 256
 
 
 def least_bits(n: int) -> int:
@@ -45,6 +64,31 @@ class Entries:
     symbols: NDArray[np.uint16]
     per_place: NDArray[np.int64]
 
+    @classmethod
+    def of_rows(
+        cls, shape: MatrixShape, distinct: Distinct, number: NDArray[np.uint16]
+    ) -> "Entries":
+        """The entries row by row, with the symbols that `number` gives."""
+        from cnnzip_native.places import list_entries
+
+        lines = np.empty(shape.n_rows + 1, np.int64)
+        places = np.empty(shape.n_weights + LANES, np.uint32)
+        symbols = np.empty(shape.n_weights + LANES, np.uint16)
+        matrix = distinct.symbols.reshape(shape.n_rows, shape.n_columns)
+        list_entries(matrix, distinct.zero_symbol, lines, places, symbols)
+        places = places[: lines[-1]].copy()
+        per_place = np.bincount(places, minlength=shape.n_columns)
+        return cls(lines, places, number[symbols[: lines[-1]]], per_place)
+
+    def transposed(self) -> "Entries":
+        """The same entries column by column, if these are row by row."""
+        from cnnzip_native.places import transpose_entries
+
+        lines = np.append(0, np.cumsum(self.per_place)).astype(np.int64)
+        places, symbols = np.empty_like(self.places), np.empty_like(self.symbols)
+        transpose_entries(self.lines, self.places, self.symbols, lines[:-1].copy(), places, symbols)
+        return Entries(lines, places, symbols, self.counts)
+
     @property
     def width(self) -> int:
         """Places of a line."""
@@ -68,9 +112,8 @@ class Entries:
         at = np.repeat(self.lines[chosen] - lines[:-1], counts) + np.arange(int(lines[-1]))
         return replace(self, lines=lines, places=self.places[at], symbols=self.symbols[at])
 
-    def in_scan(self, bands: NDArray[np.uint8]) -> "Entries":
-        """The same entries with places in the scan that `bands` make (BND-3)."""
-        scan = np.argsort(bands, kind="stable")
+    def in_scan(self, scan: NDArray[np.intp]) -> "Entries":
+        """The same entries, with places by their number in the scan (BND-3)."""
         number = np.empty(self.width, np.uint32)
         number[scan] = np.arange(self.width)
         # Sorted with the symbol in the low bits: an order of numbers is found faster than of indices.
@@ -85,15 +128,69 @@ class Entries:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """In which order the places of a line are taken, and their bands (BND-3).
+
+    Attributes
+    ----------
+    kind : int
+        BY_BANDS, NATURAL or EXPLICIT.
+    bands : uint8 (width,)
+        Band of each place of the matrix.
+    n_bands : int
+    places : intp (width,)
+        Places in the order of the scan.
+    """
+
+    kind: int
+    bands: NDArray[np.uint8]
+    n_bands: int
+    places: NDArray[np.intp]
+
+    @cached_property
+    def scan_bands(self) -> NDArray[np.uint8]:
+        """Band of each place in the scan, and one more; uint8 (width + 1,)."""
+        return np.append(self.bands[self.places], np.uint8(0))
+
+    def write(self) -> bytes:
+        """Describe bands and scan."""
+        parts = [encode_varint(self.n_bands), pack_bits(self.bands, least_bits(self.n_bands))]
+        parts.append(encode_varint(self.kind))
+        if self.kind == EXPLICIT:
+            parts.append(pack_bits(self.places, least_bits(self.places.size)))
+        return b"".join(parts)
+
+    @classmethod
+    def parse(cls, cursor: Cursor, width: int) -> "Scan":
+        """Invert `write`."""
+        n_bands = _parse_number(cursor, 1, MAX_BANDS, "BND-3", "bands")
+        bands = _parse_indices(cursor, width, n_bands, "BND-3", "bands").astype(np.uint8)
+        kind = _parse_number(cursor, 0, EXPLICIT, "BND-3", "kind of scan")
+        if kind == EXPLICIT:
+            if width > MAX_EXPLICIT:
+                raise CorruptError("BND-3", "scan", f"{width} places, at most {MAX_EXPLICIT}")
+            places = _parse_indices(cursor, width, width, "BND-3", "scan").astype(np.intp)
+            if np.bincount(places, minlength=width).max() > 1:
+                raise CorruptError("BND-3", "scan", "a place that occurs twice")
+        else:
+            places = np.arange(width) if kind == NATURAL else np.argsort(bands, kind="stable")
+        return cls(kind, bands, n_bands, places)
+
+
+@dataclass(frozen=True)
 class Contexts:
     """What chooses an entry's tables, and the tables (BND-3 to BND-5).
 
     Attributes
     ----------
-    bands : uint8 (width,)
-        Band of each place, before the scan is sorted.
-    n_bands, n_before : int
+    scan : Scan
     thresholds : int64 (n_classes - 1,), increasing
+    level_bits, memory_bits : int
+    kinds : uint8 (n,)
+        Kind of each symbol up to the 255th.
+    n_kinds : int
+    uses_cell : bool
+        Whether cells are a part of a value's context.
     gap_map, value_map : uint8 (n_contexts,)
         Number of each context's table among the gap tables or value tables.
     n_gap_tables : int
@@ -101,14 +198,22 @@ class Contexts:
         The count table, the gap tables, the value tables.
     """
 
-    bands: NDArray[np.uint8]
-    n_bands: int
-    n_before: int
+    scan: Scan
     thresholds: NDArray[np.int64]
+    level_bits: int
+    memory_bits: int
+    kinds: NDArray[np.uint8]
+    n_kinds: int
+    uses_cell: bool
     gap_map: NDArray[np.uint8]
     value_map: NDArray[np.uint8]
     n_gap_tables: int
     tables: AnsTables
+
+    @property
+    def n_classes(self) -> int:
+        """Classes of lines."""
+        return self.thresholds.size + 1
 
     @property
     def n_value_tables(self) -> int:
@@ -116,34 +221,33 @@ class Contexts:
         return len(self.tables.tables) - 1 - self.n_gap_tables
 
     @cached_property
-    def scan(self) -> NDArray[np.intp]:
-        """Places in the order of the scan."""
-        return np.argsort(self.bands, kind="stable")
-
-    @cached_property
-    def scan_bands(self) -> NDArray[np.uint8]:
-        """Band of each place in the scan, and one more; uint8 (width + 1,)."""
-        return np.append(self.bands[self.scan], np.uint8(0))
-
-    @cached_property
     def maps(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Both maps with tables counted from the count table, as the kernels take them."""
+        """Both maps with tables counted from the count table."""
         first = np.uint8(1 + self.n_gap_tables)
         return self.gap_map + np.uint8(1), self.value_map + first
+
+    @cached_property
+    def padded_kinds(self) -> NDArray[np.uint8]:
+        """Kind of each symbol up to 255, and of those beyond; uint8 (257,)."""
+        return np.pad(self.kinds, (0, N_WITH_KIND + 1 - self.kinds.size))
 
     def classes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Class of lines of so many entries (BND-5)."""
         return np.searchsorted(self.thresholds, counts, side="right").astype(np.int64)
 
     def write(self) -> bytes:
-        """Describe bands, contexts and tables (BND-3, BND-4)."""
+        """Describe scan, contexts and tables (BND-3, BND-4)."""
+        has_kinds = self.n_kinds > 1
         return b"".join(
             (
-                encode_varint(self.n_bands),
-                pack_bits(self.bands, least_bits(self.n_bands)),
-                encode_varint(self.thresholds.size + 1),
+                self.scan.write(),
+                encode_varint(self.n_classes),
                 *map(encode_varint, self.thresholds.tolist()),
-                encode_varint(self.n_before),
+                encode_varint(self.level_bits),
+                encode_varint(self.memory_bits),
+                encode_varint(self.n_kinds),
+                pack_bits(self.kinds, least_bits(self.n_kinds)) if has_kinds else b"",
+                encode_varint(int(self.uses_cell)),
                 self.tables.tables[0].write(),
                 encode_varint(self.n_gap_tables),
                 encode_varint(self.n_value_tables),
@@ -154,130 +258,417 @@ class Contexts:
         )
 
     @classmethod
-    def parse(cls, cursor: Cursor, width: int, log_size: int) -> "Contexts":
+    def parse(cls, cursor: Cursor, width: int, n_values: int, log_size: int) -> "Contexts":
         """Invert `write` (BND-3 to BND-5)."""
-        n_bands = _parse_number(cursor, MAX_BANDS, "BND-3", "bands")
-        bands = unpack_bits(cursor, width, least_bits(n_bands))
-        if bands.size and int(bands.max()) >= n_bands:
-            raise CorruptError("BND-3", "bands", f"band {int(bands.max())} of {n_bands}")
-        n_classes = _parse_number(cursor, MAX_CLASSES, "BND-4", "classes")
+        scan = Scan.parse(cursor, width)
+        n_classes = _parse_number(cursor, 1, MAX_CLASSES, "BND-4", "classes")
         thresholds = np.array(cursor.varints(n_classes - 1), np.int64)
         if bool(np.any(np.diff(thresholds) <= 0)):
             raise CorruptError("BND-4", "thresholds", "they do not increase")
-        n_before = cursor.varint()
-        if n_before not in (1, 3):
-            raise CorruptError("BND-4", "contexts", f"{n_before} gaps before, neither 1 nor 3")
+        level_bits = _parse_number(cursor, 1, 2, "BND-4", "level bits")
+        memory_bits = _parse_number(cursor, 0, MAX_MEMORY_BITS, "BND-4", "memory bits")
+        if memory_bits % level_bits:
+            raise CorruptError("BND-4", "memory", f"{memory_bits} bits for levels of {level_bits}")
+        n_kinds = _parse_number(cursor, 1, MAX_KINDS, "BND-4", "kinds")
+        n_with_kind = min(n_values, N_WITH_KIND) if n_kinds > 1 else 0
+        kinds = _parse_indices(cursor, n_with_kind, n_kinds, "BND-4", "kinds").astype(np.uint8)
+        uses_cell = bool(_parse_number(cursor, 0, 1, "BND-4", "value grid"))
+        n_cells = n_classes * scan.n_bands
+        n_contexts = n_cells << memory_bits, value_contexts(n_cells, n_kinds, uses_cell)
+        if max(n_contexts) > MAX_CONTEXTS:
+            raise CorruptError("BND-5", "contexts", f"{max(n_contexts)}, at most {MAX_CONTEXTS}")
         tables = [AnsTable.parse(cursor)]
-        n_gap_tables = _parse_number(cursor, MAX_TABLES, "BND-4", "gap tables")
-        n_value_tables = _parse_number(cursor, MAX_TABLES, "BND-4", "value tables")
-        maps = []
-        for n_tables in (n_gap_tables, n_value_tables):
-            found = unpack_bits(cursor, n_classes * n_bands * n_before, least_bits(n_tables))
-            if int(found.max()) >= n_tables:
-                raise CorruptError("BND-5", "map", f"table {int(found.max())} of {n_tables}")
-            maps.append(found)
-        for _ in range(n_gap_tables + n_value_tables):
+        n_tables = [
+            _parse_number(cursor, 1, MAX_TABLES, "BND-4", f"{what} tables")
+            for what in ("gap", "value")
+        ]
+        gap_map, value_map = (
+            _parse_indices(cursor, n, most, "BND-5", "map").astype(np.uint8)
+            for n, most in zip(n_contexts, n_tables, strict=True)
+        )
+        for _ in range(sum(n_tables)):
             tables.append(AnsTable.parse(cursor))
         return cls(
-            bands,
-            n_bands,
-            n_before,
+            scan,
             thresholds,
-            maps[0],
-            maps[1],
-            n_gap_tables,
+            level_bits,
+            memory_bits,
+            kinds,
+            n_kinds,
+            uses_cell,
+            gap_map,
+            value_map,
+            n_tables[0],
             AnsTables(tuple(tables), log_size),
         )
 
 
-def _parse_number(cursor: Cursor, most: int, clause: str, what: str) -> int:
+def value_contexts(n_cells: int, n_kinds: int, uses_cell: bool) -> int:
+    """Contexts of values (BND-5)."""
+    return (n_cells if uses_cell else 1) * (2 * n_kinds + 1 if n_kinds > 1 else 1)
+
+
+def _parse_number(cursor: Cursor, least: int, most: int, clause: str, what: str) -> int:
     number = cursor.varint()
-    if not 1 <= number <= most:
-        raise CorruptError(clause, what, f"{number}, 1 to {most} are allowed")
+    if not least <= number <= most:
+        raise CorruptError(clause, what, f"{number}, {least} to {most} are allowed")
     return number
 
 
+def _parse_indices(
+    cursor: Cursor, n: int, limit: int, clause: str, what: str
+) -> NDArray[np.uint16]:
+    """A bit string of n numbers below `limit`, each of the fewest bits that hold them all."""
+    found = unpack_bits(cursor, n, least_bits(limit))
+    if found.size and int(found.max()) >= limit:
+        raise CorruptError(clause, what, f"{int(found.max())}, which must be below {limit}")
+    return found
+
+
+# What the encoder chooses
+
+
 @dataclass(frozen=True)
-class Plan:
-    """A choice of bands, classes and contexts, and the bits that it takes on the entries given."""
+class Cells:
+    """Entries in a scan, and their cells.
 
-    contexts: Contexts
-    token_bits: float
+    Attributes
+    ----------
+    scan : Scan
+    thresholds : int64 (n_classes - 1,)
+    entries : Entries
+        With places of the scan.
+    gaps : uint32 (n_entries,)
+    cells : uint16 (n_entries,)
+    scale : float
+        As many times more entries there are in the whole matrix.
+    """
 
-    def n_bits(self, scale: float) -> float:
-        """Bits of the description, and of `scale` times as many tokens."""
-        return scale * self.token_bits + 8 * len(self.contexts.write())
+    scan: Scan
+    thresholds: NDArray[np.int64]
+    entries: Entries
+    gaps: NDArray[np.uint32]
+    cells: NDArray[np.uint16]
+    scale: float
+
+    @classmethod
+    def of(cls, entries: Entries, scan: Scan, n_classes: int, scale: float = 1.0) -> "Cells":
+        """Cut the lines into classes of like counts, and find gaps and cells."""
+        counts = entries.counts
+        cuts = np.quantile(counts, np.arange(1, n_classes) / n_classes, method="higher")
+        thresholds = np.unique(cuts[cuts > counts.min()]).astype(np.int64)
+        classes = np.searchsorted(thresholds, counts, side="right").astype(np.int64)
+        scanned = entries if scan.kind == NATURAL else entries.in_scan(scan.places)
+        gaps, cells = find_gaps(scanned, classes, scan)
+        return cls(scan, thresholds, scanned, gaps, cells, scale)
+
+    @property
+    def n_cells(self) -> int:
+        """Cells."""
+        return (self.thresholds.size + 1) * self.scan.n_bands
+
+    def fits(self, n_contexts: int) -> bool:
+        """Whether contexts are so few that the format holds them, and that they may pay."""
+        return n_contexts <= min(MAX_CONTEXTS, max(self.gaps.size * self.scale, 1))
+
+    def gap_tables(self, level_bits: int, memory_bits: int, quick: bool = False) -> "Tables":
+        """Find tables of gaps."""
+        contexts = find_gap_contexts(
+            self.gaps, self.cells, self.entries.lines, level_bits, memory_bits
+        )
+        n_contexts = self.n_cells << memory_bits
+        counts = count_classes(self.gaps, GAP_DIRECT, contexts, n_contexts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean_gap = counts @ np.arange(counts.shape[1]) / counts.sum(axis=1)
+        order = np.argsort(np.nan_to_num(mean_gap, nan=np.inf), kind="stable")
+        return Tables.of(counts, GAP_DIRECT, order, self.scale, quick)
+
+    def value_tables(
+        self, kinds: NDArray[np.uint8], n_kinds: int, uses_cell: bool, quick: bool = False
+    ) -> "Tables":
+        """Find tables of values."""
+        contexts = find_value_contexts(
+            self.gaps, self.cells, self.entries, kinds, n_kinds, uses_cell
+        )
+        n_contexts = value_contexts(self.n_cells, n_kinds, uses_cell)
+        counts = count_classes(self.entries.symbols, VALUE_DIRECT, contexts, n_contexts)
+        return Tables.of(counts, VALUE_DIRECT, np.arange(n_contexts), self.scale, quick)
+
+    def label_bits(self) -> int:
+        """Bits of the description but for kinds, maps and tables."""
+        return 8 * (
+            len(self.scan.write()) + sum(len(encode_varint(int(t))) for t in self.thresholds)
+        )
 
 
-def plan(entries: Entries, n_bands: int, n_classes: int, n_before: int, log_size: int) -> Plan:
-    """Cut the places into bands of like density and the lines into classes, and find tables."""
+@dataclass(frozen=True)
+class Tables:
+    """Tables that contexts share, and what they take.
+
+    Attributes
+    ----------
+    counts : int64 (n_contexts, n_classes)
+    direct : int
+    groups : intp (n_contexts,)
+        Contexts of one group share a table.
+    n_bits : float
+        Of tokens, map and tables, about.
+    """
+
+    counts: NDArray[np.int64]
+    direct: int
+    groups: NDArray[np.intp]
+    n_bits: float
+
+    @classmethod
+    def of(
+        cls,
+        counts: NDArray[np.int64],
+        direct: int,
+        order: NDArray[np.intp],
+        scale: float,
+        quick: bool,
+    ) -> "Tables":
+        """Let contexts share tables."""
+        n_bits, groups = _cluster(counts, order, scale, quick)
+        return cls(counts, direct, groups, n_bits + scale * _extra_bits(counts, direct))
+
+    @cached_property
+    def map(self) -> NDArray[np.uint8]:
+        """Number of each context's table; uint8 (n_contexts,)."""
+        return np.unique(self.groups, return_inverse=True)[1].astype(np.uint8)
+
+    @cached_property
+    def tables(self) -> list[AnsTable]:
+        """The tables."""
+        totals = np.zeros((int(self.map.max()) + 1, self.counts.shape[1]), np.int64)
+        np.add.at(totals, self.map, self.counts)
+        return [AnsTable.of_counts(row) for row in totals]
+
+    def token_bits(self, log_size: int) -> float:
+        """Ideal bits of the tokens by the tables, as states take in the mean."""
+        frequencies = AnsTables(tuple(self.tables), log_size).frequencies
+        shares = frequencies[self.map] / (1 << log_size)
+        used = self.counts > 0
+        missing = self.counts.shape[1] - shares.shape[1]
+        shares = np.pad(shares, ((0, 0), (0, max(missing, 0))))[:, : self.counts.shape[1]]
+        ideal = -(self.counts[used] * np.log2(shares[used])).sum()
+        return float(ideal) + _extra_bits(self.counts, self.direct)
+
+
+def choose(
+    views: list[Entries], values: NDArray[np.float64], log_size: int
+) -> tuple[int, Contexts]:
+    """Choose axis, scan, grid and contexts by description length.
+
+    Parameters
+    ----------
+    views : list of Entries
+        Row by row, and column by column.
+    values : float64 (n_values,)
+        Of each symbol; like ones are of one kind.
+    log_size : int
+
+    Returns
+    -------
+    axis : int
+    contexts : Contexts
+        On all entries these take no more bits than one table of gaps and one of values.
+    """
+    counts = np.bincount(views[0].symbols, minlength=values.size)
+    kinds_of = {n: kinds_by_value(values, counts, n) for n in (1, 2, 4, 8, 16)}
+    best: tuple[float, int, Scan, int] | None = None
+    for axis, entries in enumerate(views):
+        sample = entries.sample()
+        scale = entries.places.size / sample.places.size
+        for scan, n_classes in _scans(entries, values):
+            if scan.n_bands * n_classes * 4 > entries.places.size and scan.n_bands * n_classes > 1:
+                continue  # fewer than four entries a cell do not pay for it
+            cells = Cells.of(sample, scan, n_classes, scale)
+            options = [(1, True), (4, False)] if values.size > 1 else [(1, True)]
+            n_bits = cells.label_bits() + cells.gap_tables(1, 2, quick=True).n_bits
+            n_bits += min(
+                cells.value_tables(kinds_of[n], n, uses_cell, quick=True).n_bits
+                for n, uses_cell in options
+            )
+            if best is None or n_bits < best[0]:
+                best = n_bits, axis, scan, n_classes
+    assert best is not None
+    _, axis, scan, n_classes = best
+    entries = views[axis]
+    sample = entries.sample()
+    rough = Cells.of(sample, scan, n_classes, entries.places.size / sample.places.size)
+    memory = min(
+        (memory for memory in MEMORIES if rough.fits(rough.n_cells << memory[1])),
+        key=lambda memory: rough.gap_tables(memory[0], memory[1], quick=True).n_bits,
+    )
+    n_with_kind = min(values.size, N_WITH_KIND)
+    n_kinds, uses_cell = min(
+        (
+            (n, uses_cell)
+            for n, uses_cell in VALUE_CONTEXTS
+            if (n == 1 or n <= values.size)
+            and (uses_cell or rough.n_cells > 1)
+            and rough.fits(value_contexts(rough.n_cells, n, uses_cell))
+        ),
+        key=lambda option: (
+            rough.value_tables(kinds_of[option[0]], option[0], option[1], quick=True).n_bits
+            + n_with_kind * least_bits(option[0])
+        ),
+    )
+    cells = rough if sample is entries else Cells.of(entries, scan, n_classes)
+    contexts, n_bits = _contexts(cells, memory, kinds_of[n_kinds], n_kinds, uses_cell, log_size)
+    plain = Cells.of(entries, natural_scan(entries, 1), 1)
+    static, static_bits = _contexts(plain, (1, 0), kinds_of[1], 1, True, log_size)
+    return axis, contexts if n_bits < static_bits else static
+
+
+def _contexts(
+    cells: Cells,
+    memory: tuple[int, int],
+    kinds: NDArray[np.uint8],
+    n_kinds: int,
+    uses_cell: bool,
+    log_size: int,
+) -> tuple[Contexts, float]:
+    """Contexts for all entries, and the bits of their description and of the tokens."""
+    gaps = cells.gap_tables(*memory)
+    values = cells.value_tables(kinds, n_kinds, uses_cell)
+    per_line = cells.entries.counts
+    of_count = count_classes(per_line, GAP_DIRECT, np.zeros(per_line.size, np.uint16), 1)
+    lines = Tables.of(of_count, GAP_DIRECT, np.zeros(1, np.intp), 1.0, quick=True)
+    tables = AnsTables((*lines.tables, *gaps.tables, *values.tables), log_size)
+    contexts = Contexts(
+        cells.scan,
+        cells.thresholds,
+        *memory,
+        kinds,
+        n_kinds,
+        uses_cell,
+        gaps.map,
+        values.map,
+        len(gaps.tables),
+        tables,
+    )
+    token_bits = sum(found.token_bits(log_size) for found in (lines, gaps, values))
+    return contexts, token_bits + 8 * len(contexts.write())
+
+
+def kinds_by_value(
+    values: NDArray[np.float64], counts: NDArray[np.int64], n_kinds: int
+) -> NDArray[np.uint8]:
+    """Kinds of about as many weights each, like values in one."""
+    order = np.argsort(values, kind="stable")
+    middles = np.cumsum(counts[order]) - counts[order] / 2
+    kinds = np.empty(values.size, np.uint8)
+    kinds[order] = np.minimum(middles * n_kinds // max(int(counts.sum()), 1), n_kinds - 1)
+    return kinds[:N_WITH_KIND]
+
+
+def _scans(entries: Entries, values: NDArray[np.float64]) -> Iterator[tuple[Scan, int]]:
+    """The scans that are tried, and for each the classes of lines."""
+    for n_bands, n_classes in GRIDS[NATURAL]:
+        yield natural_scan(entries, n_bands), n_classes
+    for n_bands, n_classes in GRIDS[BY_BANDS]:
+        bands = bands_by_count(entries, n_bands)
+        yield Scan(BY_BANDS, bands, n_bands, np.argsort(bands, kind="stable")), n_classes
+    chain = like_places(entries, values)
+    if chain is not None:
+        for n_bands, n_classes in GRIDS[EXPLICIT]:
+            yield Scan(EXPLICIT, bands_by_count(entries, n_bands), n_bands, chain), n_classes
+
+
+def natural_scan(entries: Entries, n_bands: int) -> Scan:
+    """The scan that takes places as they come."""
+    return Scan(NATURAL, bands_by_count(entries, n_bands), n_bands, np.arange(entries.width))
+
+
+def bands_by_count(entries: Entries, n_bands: int) -> NDArray[np.uint8]:
+    """Bands of as many places each, the densest first; uint8 (width,)."""
     bands = np.empty(entries.width, np.uint8)
     bands[np.argsort(-entries.per_place, kind="stable")] = (
-        np.arange(entries.width) * n_bands // entries.width
+        np.arange(entries.width) * n_bands // max(entries.width, 1)
     )
-    counts = entries.counts
-    cuts = np.quantile(counts, np.arange(1, n_classes) / n_classes, method="higher")
-    thresholds = np.unique(cuts[cuts > counts.min()]).astype(np.int64)
-    n_contexts = (thresholds.size + 1) * n_bands * n_before
-    classes = np.searchsorted(thresholds, counts, side="right").astype(np.int64)
-    scanned = entries.in_scan(bands)
-    scan_bands = np.append(np.sort(bands), np.uint8(0))
-    gaps, of_entry = find_contexts(scanned, classes, scan_bands, n_bands, n_before)
-    gap_counts = count_classes(gaps, GAP_DIRECT, of_entry, n_contexts)
-    value_counts = count_classes(scanned.symbols, VALUE_DIRECT, of_entry, n_contexts)
-    line_counts = count_classes(counts, GAP_DIRECT, np.zeros(counts.size, np.uint16), 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_gap = gap_counts @ np.arange(gap_counts.shape[1]) / gap_counts.sum(axis=1)
-    order = np.argsort(np.nan_to_num(mean_gap, nan=np.inf), kind="stable")
-    gap_map, gap_tables = _cluster(gap_counts, order)
-    value_map, value_tables = _cluster(value_counts, order)
-    count_table = AnsTable.of_counts(line_counts[0])
-    tables = AnsTables((count_table, *gap_tables, *value_tables), log_size)
-    contexts = Contexts(
-        bands, n_bands, n_before, thresholds, gap_map, value_map, len(gap_tables), tables
-    )
-    token_bits = 0.0
-    for found, direct, numbers in (
-        (line_counts, GAP_DIRECT, np.zeros(1, np.uint8)),
-        (gap_counts, GAP_DIRECT, contexts.maps[0]),
-        (value_counts, VALUE_DIRECT, contexts.maps[1]),
-    ):
-        token_bits += _bits(tables, found, numbers) + _extra_bits(found, direct)
-    return Plan(contexts, token_bits)
+    return bands
 
 
-def _bits(tables: AnsTables, counts: NDArray[np.int64], numbers: NDArray[np.uint8]) -> float:
-    """Bits that histograms take by their tables, as states do in the mean."""
-    shares = tables.frequencies[numbers, : counts.shape[1]] / (1 << tables.log_size)
-    if shares.shape[1] < counts.shape[1]:
-        shares = np.pad(shares, ((0, 0), (0, counts.shape[1] - shares.shape[1])))
-    used = counts > 0
-    return float(-(counts[used] * np.log2(shares[used])).sum())
+def like_places(entries: Entries, values: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """An order in which each place is followed by the one most like it of those that are left.
+
+    Likeness is the cosine between two places' weights, on the fullest lines, as many as
+    `CHAIN_WORK` allows.
+    None where these are too few.
+    """
+    width, n_lines = entries.width, entries.lines.size - 1
+    n_chosen = min(n_lines, CHAIN_WORK // max(width, 1) ** 2)
+    if n_chosen < min(LEAST_CHAIN_LINES, n_lines) or width < 4:
+        return None
+    lines = np.argsort(-entries.counts, kind="stable")[:n_chosen]
+    weights = np.zeros((n_chosen, width), np.float32)
+    scale = np.abs(values[np.isfinite(values)]).max(initial=0) or 1.0
+    plain = np.nan_to_num(values / scale, posinf=1, neginf=-1).astype(np.float32)
+    for row, line in enumerate(lines):
+        own = slice(entries.lines[line], entries.lines[line + 1])
+        weights[row, entries.places[own]] = plain[entries.symbols[own]]
+    norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
+    weights /= np.maximum(norms, np.float32(1e-20))
+    likeness = weights.T @ weights
+    taken = np.zeros(width, np.float32)
+    here = int(np.argmax(entries.per_place))
+    chain = [here]
+    for _ in range(width - 1):
+        taken[here] = 4
+        here = int(np.argmax(likeness[here] - taken))
+        chain.append(here)
+    return np.array(chain, np.intp)
 
 
-def _extra_bits(counts: NDArray[np.int64], direct: int) -> float:
-    """Extra bits of histograms of classes (ANS-7)."""
-    classes = np.arange(counts.shape[1])
-    extra = np.where(classes < 1 << direct, 0, direct - 1 + (classes - (1 << direct)) // 2)
-    return float((counts @ extra).sum())
-
-
-def find_contexts(
-    entries: Entries,
-    classes: NDArray[np.int64],
-    scan_bands: NDArray[np.uint8],
-    n_bands: int,
-    n_before: int,
+def find_gaps(
+    entries: Entries, classes: NDArray[np.int64], scan: Scan
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-    """Gap and context of every entry of a scan (BND-5)."""
+    """Gap and cell of every entry of a scan (BND-5)."""
     from cnnzip_native import banded
 
     gaps = np.empty(entries.places.size, np.uint32)
-    contexts = np.empty(entries.places.size, np.uint16)
-    banded.find_contexts(
-        entries.places, entries.lines, classes, scan_bands, n_bands, n_before, gaps, contexts
+    cells = np.empty(entries.places.size, np.uint16)
+    banded.find_gaps(
+        entries.places, entries.lines, classes, scan.scan_bands, scan.n_bands, gaps, cells
     )
-    return gaps, contexts
+    return gaps, cells
+
+
+def find_gap_contexts(
+    gaps: NDArray[np.uint32],
+    cells: NDArray[np.uint16],
+    lines: NDArray[np.int64],
+    level_bits: int,
+    memory_bits: int,
+) -> NDArray[np.uint16]:
+    """Context of every gap (BND-5)."""
+    from cnnzip_native import banded
+
+    contexts = np.empty(gaps.size, np.uint16)
+    banded.find_gap_contexts(gaps, cells, lines, level_bits, memory_bits, contexts)
+    return contexts
+
+
+def find_value_contexts(
+    gaps: NDArray[np.uint32],
+    cells: NDArray[np.uint16],
+    entries: Entries,
+    kinds: NDArray[np.uint8],
+    n_kinds: int,
+    uses_cell: bool,
+) -> NDArray[np.uint16]:
+    """Context of every value (BND-5)."""
+    from cnnzip_native import banded
+
+    contexts = np.empty(gaps.size, np.uint16)
+    padded = np.pad(kinds, (0, N_WITH_KIND + 1 - kinds.size))
+    banded.find_value_contexts(
+        gaps, cells, entries.symbols, entries.lines, padded, n_kinds, int(uses_cell), contexts
+    )
+    return contexts
 
 
 def count_classes(
@@ -295,33 +686,45 @@ def count_classes(
     return counts
 
 
+def _extra_bits(counts: NDArray[np.int64], direct: int) -> float:
+    """Extra bits of histograms of classes (ANS-7)."""
+    classes = np.arange(counts.shape[1])
+    extra = np.where(classes < 1 << direct, 0, direct - 1 + (classes - (1 << direct)) // 2)
+    return float((counts @ extra).sum())
+
+
 def _cluster(
-    counts: NDArray[np.int64], order: NDArray[np.intp]
-) -> tuple[NDArray[np.uint8], list[AnsTable]]:
+    counts: NDArray[np.int64], order: NDArray[np.intp], scale: float, quick: bool
+) -> tuple[float, NDArray[np.intp]]:
     """Share tables among contexts so that tables, map and tokens take the fewest bits.
 
     Starts from groups of equal mass along `order` and moves each context to the table that codes
-    it best, three times; the number of tables is tried.
+    it best, three times; the number of tables is tried. Returns the bits, and each context's group.
     """
-    weights = counts.astype(np.float64)  # for the matrix products
     mass = counts.sum(axis=1)
-    reached = np.cumsum(mass[order]) - mass[order]
-    best_bits, best = np.inf, np.zeros(mass.size, np.intp)
-    for n_tables in TABLE_NUMBERS:
-        group = np.empty(mass.size, np.intp)
-        group[order] = np.minimum(reached * n_tables // max(int(mass.sum()), 1), n_tables - 1)
+    filled = mass > 0
+    weights = counts[filled].astype(np.float32)  # for the matrix products
+    reached = (np.cumsum(mass[order]) - mass[order]) / max(int(mass.sum()), 1)
+    share = np.empty(mass.size)
+    share[order] = reached
+    share = share[filled]
+    rows = np.arange(share.size)
+    best_bits, best = np.inf, np.zeros(share.size, np.intp)
+    for n_tables in QUICK_TABLE_NUMBERS if quick else TABLE_NUMBERS:
+        if n_tables >= 2 * max(share.size, 1):
+            break
+        group = np.minimum((share * n_tables).astype(np.intp), n_tables - 1)
         for _ in range(3 if n_tables > 1 else 1):
-            sums = (group == np.arange(n_tables)[:, None]).astype(np.float64) @ weights
-            costs = -np.log2((sums + 1e-2) / (sums + 1e-2).sum(axis=1, keepdims=True))
+            sums = (group == np.arange(n_tables)[:, None]).astype(np.float32) @ weights
+            costs = np.log2((sums + 1e-2).sum(axis=1, keepdims=True)) - np.log2(sums + 1e-2)
             prices = weights @ costs.T
             group = prices.argmin(axis=1)
-        used = np.unique(group[mass > 0])
-        widths = [int(np.flatnonzero(sums[g])[-1]) + 1 if sums[g].any() else 1 for g in used]
-        bits = prices[np.arange(mass.size), group].sum()
-        bits += sum(8 + 5 * w for w in widths) + mass.size * least_bits(used.size)
+        used = np.unique(group)
+        widths = sums.shape[1] - np.argmax(sums[used, ::-1] > 0, axis=1)
+        bits = scale * float(prices[rows, group].sum(dtype=np.float64))
+        bits += float((8 + 5 * widths).sum()) + mass.size * least_bits(used.size)
         if bits < best_bits:
             best_bits, best = bits, group
-    best[mass == 0] = best[np.argmax(mass)]
-    used, numbers = np.unique(best, return_inverse=True)
-    totals = ((numbers == np.arange(used.size)[:, None]) @ weights).astype(np.int64)
-    return numbers.astype(np.uint8), [AnsTable.of_counts(row) for row in totals]
+    groups = np.full(mass.size, best[np.argmax(mass[filled])] if share.size else 0)
+    groups[filled] = best
+    return best_bits, groups

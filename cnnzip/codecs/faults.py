@@ -10,6 +10,7 @@ _WORDS = {
     status.STREAM_LENGTH: ("a stream that does not end with its last codeword", "LIN-5"),
     status.STREAM_PADDING: ("a padding bit that is set", "NUM-3"),
     status.ENTRY_COUNT: ("lines with more or fewer entries than announced", "BND-7"),
+    status.LINE_END: ("a line whose last token is no entry", "FST-5"),
     status.LAST_STATE: ("a stream whose last state is not 0", "ANS-6"),
 }
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import CodedValues
+from cnnzip.codecs.faults import check
 from cnnzip.codecs.lines import Block, Entries, LineCodec, Lines, parse_stream_starts, scratch
 from cnnzip.codecs.source import MatrixShape, Source
 from cnnzip.entropy.varints import Cursor, encode_varint
@@ -68,7 +69,7 @@ class Ham(LineCodec):
         stream_bytes = np.zeros(lines.n_streams, np.int64)
         n_bytes = encode_streams(
             distinct.symbols,
-            lines.ends() * lines.width,
+            lines.ends * lines.width,
             coded.code.codewords()[number],
             lengths,
             out,
@@ -142,7 +143,6 @@ class Ham(LineCodec):
 
     def decode_block(self, block: Block) -> Entries:
         """Decode the streams of a block in turns."""
-        from cnnzip.codecs.faults import check
         from cnnzip_native.ham import decode_ham
 
         lines = self.lines

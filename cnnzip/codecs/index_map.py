@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import check_increasing, parse_patterns, write_patterns
+from cnnzip.codecs.faults import check
 from cnnzip.codecs.lines import Block, Entries, LineCodec, Lines, scratch
 from cnnzip.codecs.source import MatrixShape, Source
 from cnnzip.entropy.varints import Cursor, encode_varint
@@ -107,7 +108,6 @@ class IndexMap(LineCodec):
             super().validate()
 
     def _symbols(self, first: int, stop: int) -> NDArray[np.uint16]:
-        from cnnzip.codecs.faults import check
         from cnnzip_native.indices import unpack_indices
 
         symbols = np.zeros(stop - first, np.uint16)

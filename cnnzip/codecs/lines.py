@@ -44,28 +44,34 @@ class Lines:
         """Streams of about `aim` entries each, if entries were spread evenly."""
         whole = cls(shape, axis, 1)
         fitting = ((1 << 31) - 1) // max(whole.width, 1)
-        per_stream = aim * whole.n_lines // max(n_entries, 1)
+        per_stream = -(-aim * whole.n_lines // max(n_entries, 1))
         return cls(shape, axis, max(1, min(per_stream, fitting, whole.n_lines)))
 
-    @property
+    @cached_property
     def n_lines(self) -> int:
         """Rows for axis 0, columns for axis 1."""
         return self.shape.n_columns if self.axis else self.shape.n_rows
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Weights of a line."""
         return self.shape.n_rows if self.axis else self.shape.n_columns
 
-    @property
+    @cached_property
     def n_streams(self) -> int:
         """Streams, the last of which may have fewer lines."""
         return -(-self.n_lines // self.per_stream)
 
+    @cached_property
     def ends(self) -> NDArray[np.int64]:
         """Lines up to the end of each stream; int64 (n_streams,)."""
         ends = np.arange(1, self.n_streams + 1, dtype=np.int64) * self.per_stream
         return np.minimum(ends, self.n_lines)
+
+    @cached_property
+    def of_streams(self) -> NDArray[np.int64]:
+        """Lines of each stream; int64 (n_streams,)."""
+        return np.diff(self.ends, prepend=0)
 
 
 class Block(NamedTuple):
@@ -158,11 +164,13 @@ class LineCodec(Codec):
         Raises CorruptError; what it returns has been checked.
         """
 
-    def blocks_by_entries(self, ends: NDArray[np.int64], most: int) -> Sequence[Block]:
+    def blocks_by_entries(
+        self, ends: NDArray[np.int64], most: int, most_streams: int = 1 << 31
+    ) -> Sequence[Block]:
         """Blocks of up to `most` entries, one stream at least; ``ends[i]`` stand before stream i."""
         blocks, first = [], 0
         for s in range(1, self.lines.n_streams):
-            if ends[s + 1] - ends[first] > most:
+            if ends[s + 1] - ends[first] > most or s - first == most_streams:
                 blocks.append(Block(first, s))
                 first = s
         return [*blocks, Block(first, self.lines.n_streams)] if self.lines.n_streams else []
@@ -177,6 +185,10 @@ class LineCodec(Codec):
                 yield part
 
     # Decoding
+
+    @cached_property
+    def _scan32(self) -> NDArray[np.uint32]:
+        return np.empty(0, np.uint32) if self.scan is None else self.scan.astype(np.uint32)
 
     def natural(self, block: Block) -> Entries:
         """Decode a block, with places as the matrix has them; they may not increase in a line."""
@@ -196,7 +208,7 @@ class LineCodec(Codec):
         steps = (1, self.shape.n_columns) if self.lines.axis else (self.shape.n_columns, 1)
 
         def write(block: Block) -> None:
-            write_entries(*self.natural(block), self.patterns, *steps, plain)
+            write_entries(*self.decode_block(block), self.patterns, self._scan32, *steps, plain)
 
         threads.run(write, self.blocks)
 
@@ -212,8 +224,8 @@ class LineCodec(Codec):
             at = block.first * self.lines.per_stream
             end = min(block.stop * self.lines.per_stream, self.lines.n_lines)
             part = np.zeros((end - at) * self.shape.n_columns, self.shape.dtype.pattern)
-            entries = self.natural(block)._replace(first_line=0)
-            write_entries(*entries, self.patterns, self.shape.n_columns, 1, part)
+            entries = self.decode_block(block)._replace(first_line=0)
+            write_entries(*entries, self.patterns, self._scan32, self.shape.n_columns, 1, part)
             rows = part.view(np.uint8)
             parts.append(rows[max(first - at, 0) * row_bytes : (min(stop, end) - at) * row_bytes])
         return np.concatenate(parts) if parts else np.empty(0, np.uint8)
@@ -260,10 +272,10 @@ class LineCodec(Codec):
 
     def values(self, dtype: np.dtype[np.floating]) -> Vector:
         """The codebook in the type of the arithmetic (MAT-2)."""
-        if dtype.name not in self._values:
+        if dtype.char not in self._values:
             plain = self.patterns.view(self.shape.dtype.numpy)
-            self._values[dtype.name] = plain.astype(dtype)
-        return self._values[dtype.name]
+            self._values[dtype.char] = plain.astype(dtype)
+        return self._values[dtype.char]
 
     def multiply(self, x: Vector, transpose: bool = False) -> Vector:
         """``W @ x``, or ``W.T @ x``, for a vector or a matrix of columns.

@@ -8,5 +8,6 @@ CODEC_NAMES = {
     4: "sham",
     5: "banded",
     6: "masked",
+    7: "fast",
     PACK_ID: "pack",
 }

@@ -2,6 +2,7 @@
 
 from cnnzip.codecs.banded import Banded
 from cnnzip.codecs.base import Codec
+from cnnzip.codecs.fast import Fast
 from cnnzip.codecs.ham import Ham
 from cnnzip.codecs.index_map import IndexMap
 from cnnzip.codecs.masked import Masked
@@ -9,4 +10,6 @@ from cnnzip.codecs.raw import Raw
 from cnnzip.codecs.sham import Sham
 
 #: In the order in which `choose` prefers them at equal size.
-CODECS: dict[int, type[Codec]] = {5: Banded, 3: Ham, 4: Sham, 2: IndexMap, 6: Masked, 1: Raw}
+CODECS: dict[int, type[Codec]] = {
+    codec.id: codec for codec in (Banded, Ham, Sham, Fast, IndexMap, Masked, Raw)
+}

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import CodedValues
+from cnnzip.codecs.faults import check
 from cnnzip.codecs.lines import Block, Entries, LineCodec, Lines, parse_stream_starts, scratch
-from cnnzip.codecs.source import Distinct, MatrixShape, Source
+from cnnzip.codecs.source import MatrixShape, Source
 from cnnzip.entropy.varints import Cursor, encode_varint
 from cnnzip.errors import CorruptError
 
@@ -27,12 +28,6 @@ def place_bytes(width: int) -> int:
 def length_bytes(width: int) -> int:
     """Bytes of a line's number of entries (SHM-3)."""
     return 1 if width < 1 << 8 else 2 if width < 1 << 16 else 4
-
-
-def _entries_of(distinct: Distinct) -> tuple[int, int]:
-    """Number of entries, and the first symbol that is not zero."""
-    first = 1 if distinct.zero_symbol == 0 else 0
-    return int(distinct.counts[first:].sum()), first
 
 
 def _array_bytes(shape: MatrixShape, axis: int, n_entries: int) -> int:
@@ -68,7 +63,8 @@ class Sham(LineCodec):
             raise CannotEncodeError("more than 65,536 distinct weights [BOK-1]")
         if max(source.shape.n_columns, source.shape.n_rows) >= 1 << 31:
             raise CannotEncodeError("a line of 2^31 weights or more [LIN-4]")
-        n_entries, first = _entries_of(distinct)
+        n_entries = distinct.n_entries
+        first = distinct.patterns.size - distinct.n_values
         coded, number = CodedValues.of_counts(distinct.patterns[first:], distinct.counts[first:])
         lengths = coded.code.lengths[number].astype(np.int64)
         arrays = min(_array_bytes(source.shape, axis, n_entries) for axis in (0, 1))
@@ -83,7 +79,8 @@ class Sham(LineCodec):
         n_bytes = cls.least_bytes(source)
         distinct, shape = source.distinct, source.shape
         assert distinct is not None
-        n_entries, first = _entries_of(distinct)
+        n_entries = distinct.n_entries
+        first = distinct.patterns.size - distinct.n_values
         axis = min((0, 1), key=lambda axis: _array_bytes(shape, axis, n_entries))
         scanned = distinct.symbols
         if axis:
@@ -92,7 +89,7 @@ class Sham(LineCodec):
 
         places = np.empty(n_entries, np.uint32)
         symbols = np.empty(n_entries, np.uint16)
-        stream_ends = lines.ends()
+        stream_ends = lines.ends
         entry_ends = np.empty(lines.n_streams, np.int64)
         line_lengths = np.empty(lines.n_lines, np.int64)
         at = 0
@@ -191,7 +188,7 @@ class Sham(LineCodec):
     @cached_property
     def entry_ends(self) -> NDArray[np.int64]:
         """Entries up to each stream's first, and their number; int64 (n_streams + 1,)."""
-        return np.concatenate([np.zeros(1, np.int64), self.line_ends[self.lines.ends() - 1]])
+        return np.concatenate([np.zeros(1, np.int64), self.line_ends[self.lines.ends - 1]])
 
     @cached_property
     def blocks(self) -> Sequence[Block]:
@@ -200,7 +197,6 @@ class Sham(LineCodec):
 
     def decode_block(self, block: Block) -> Entries:
         """Decode the values of a block in turns, and the places of its lines."""
-        from cnnzip.codecs.faults import check
         from cnnzip_native.huffman import decode_symbols
         from cnnzip_native.places import decode_places
 

@@ -1,5 +1,6 @@
 """The encoder's view of a tensor: its patterns, and its distinct ones where they are few."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,32 +17,29 @@ Patterns = NDArray[np.unsignedinteger]
 SIGNED_ZEROS = ("drop", "keep")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MatrixShape:
     """A tensor's shape and type, and its view as a matrix (LIN-1)."""
 
     dtype: DType
     dims: tuple[int, ...]
 
-    @property
+    @cached_property
     def n_weights(self) -> int:
         """Number of weights."""
-        n = 1
-        for dim in self.dims:
-            n *= dim
-        return n
+        return math.prod(self.dims)
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """Bytes of the plain tensor."""
         return self.n_weights * self.dtype.itemsize
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         """Rows of the matrix view."""
         return (self.dims[0] if self.dims else 1) if self.n_weights else 0
 
-    @property
+    @cached_property
     def n_columns(self) -> int:
         """Columns of the matrix view."""
         return self.n_weights // self.n_rows if self.n_rows else 0
@@ -67,6 +65,24 @@ class Distinct:
     def zero_symbol(self) -> int:
         """Symbol of pattern 0, or -1 where it does not occur."""
         return 0 if self.patterns.size and int(self.patterns[0]) == 0 else -1
+
+    @property
+    def n_values(self) -> int:
+        """Distinct values of the entries."""
+        return self.patterns.size - (self.zero_symbol == 0)
+
+    @property
+    def n_entries(self) -> int:
+        """Weights whose pattern is not 0."""
+        return int(self.counts[-self.n_values :].sum()) if self.n_values else 0
+
+    def by_count(self) -> tuple[NDArray[np.uint16], Patterns]:
+        """New symbols of the entries' values, the most frequent first, and their codebook."""
+        first = self.patterns.size - self.n_values
+        order = np.argsort(-self.counts[first:], kind="stable") + first
+        number = np.zeros(self.counts.size, np.uint16)
+        number[order] = np.arange(order.size)
+        return number, self.patterns[order]
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,7 @@ class Source:
 
 
 def _hashed(patterns: Patterns) -> Distinct | None:
-    from cnnzip_native.patterns import find_distinct
+    from cnnzip_native.patterns import find_distinct, renumber
 
     limit = min(patterns.size, MAX_VALUES)
     slots = np.full(1 << (2 * limit + 1).bit_length(), -1, np.int32)
@@ -118,7 +134,8 @@ def _hashed(patterns: Patterns) -> Distinct | None:
     order = np.argsort(found[:n_distinct])
     number = np.empty(n_distinct, np.uint16)
     number[order] = np.arange(n_distinct)
-    return Distinct(found[order], counts[order], number[symbols])
+    renumber(symbols, number)
+    return Distinct(found[order], counts[order], symbols)
 
 
 def source_of(array: Any, signed_zeros: str = "drop") -> tuple[Source, int, Wrap | None]:

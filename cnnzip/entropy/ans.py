@@ -19,21 +19,21 @@ MASSES = np.array([0] + [isqrt(1 << (11 + w)) for w in range(1, MAX_WEIGHT + 1)]
 
 
 def pack_bits(numbers: Sequence[int] | NDArray[np.integer], width: int) -> bytes:
-    """Write numbers of `width` bits each as a bit string (NUM-3)."""
-    array = np.asarray(numbers, np.uint8).reshape(-1, 1)
-    return np.packbits(np.unpackbits(array, axis=1)[:, 8 - width :]).tobytes()
+    """Write numbers of `width` bits each, at most 16, as a bit string (NUM-3)."""
+    rows = np.asarray(numbers, ">u2").reshape(-1, 1).view(np.uint8)
+    return np.packbits(np.unpackbits(rows, axis=1)[:, 16 - width :]).tobytes()
 
 
-def unpack_bits(cursor: Cursor, count: int, width: int) -> NDArray[np.uint8]:
+def unpack_bits(cursor: Cursor, count: int, width: int) -> NDArray[np.uint16]:
     """Invert `pack_bits`; refuses padding that is set."""
     bits = np.unpackbits(np.frombuffer(cursor.take(-(-count * width // 8)), np.uint8))
     if bits[count * width :].any():
         raise CorruptError("NUM-3", cursor.where, "a padding bit that is set")
     if not width:
-        return np.zeros(count, np.uint8)
-    wide = np.zeros((count, 8), np.uint8)
-    wide[:, 8 - width :] = bits[: count * width].reshape(count, width)
-    return np.packbits(wide, axis=1).reshape(count)
+        return np.zeros(count, np.uint16)
+    wide = np.zeros((count, 16), np.uint8)
+    wide[:, 16 - width :] = bits[: count * width].reshape(count, width)
+    return np.packbits(wide, axis=1).view(">u2").reshape(count).astype(np.uint16)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class AnsTable:
         weights = unpack_bits(cursor, n_symbols, 5)
         if not weights[-1]:
             raise CorruptError("ANS-2", cursor.where, "a table whose last symbol does not occur")
-        return cls(weights)
+        return cls(weights.astype(np.uint8))
 
     def frequencies(self, log_size: int) -> NDArray[np.int64]:
         """Frequencies that add up to ``2**log_size`` (ANS-3)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cnnzip.errors import ArgumentError, located
-from cnnzip.tensor import CodedTensor
+from cnnzip.tensor import CodedTensor, encode
 from cnnzip.torch.frames import dense_of, frame_of, parse
 from cnnzip.torch.layers import CODED, FRAME, CodedLayer
 from cnnzip.torch.model import (
@@ -23,6 +23,7 @@ from cnnzip.torch.model import (
 )
 
 Named = dict[str, CodedTensor | Tensor]
+KEEP = ("coded", "fast", "dense")
 
 
 class File(Protocol):
@@ -176,6 +177,12 @@ def state_dict_of(file: File) -> dict[str, Tensor]:
     return state | {alias: state[name] for alias, name in file.aliases.items()}
 
 
+def check_keep(keep: str) -> None:
+    """Refuse what `keep` may not be."""
+    if keep not in KEEP:
+        raise ArgumentError(f"keep={keep!r}; there are {', '.join(KEEP)}")
+
+
 def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
     """Load a file into a model, plain or compressed; everything fits, or nothing is changed.
 
@@ -184,8 +191,9 @@ def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
     model : nn.Module
         Changed in place; on the meta device, too: its tensors are made then.
     file : an opened file
-    keep : "coded" or "dense"
-        "coded" replaces the layers whose weight the file's codec can multiply by coded ones.
+    keep : "coded", "fast" or "dense"
+        "coded" replaces the layers whose weight the file's codec can multiply by coded ones,
+        "fast" does so and codes these weights anew.
 
     Returns
     -------
@@ -197,15 +205,14 @@ def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
         Names, shapes or types differ.
     FormatError
     """
-    if keep not in ("coded", "dense"):
-        raise ArgumentError(f"keep={keep!r}, neither 'coded' nor 'dense'")
+    check_keep(keep)
     places = _places(model)
     _compare_names(model, places.keys(), {*file, *file.aliases})
     source = {name: file.aliases.get(name, name) for name in places}
     coded = {name: file[name] for name in source.values()}
     weights = {name: coded[source[name]] for name in places}
     _compare_tensors(places, weights)
-    becoming = _becoming_coded(model, places, weights) if keep == "coded" else set()
+    becoming = _becoming_coded(model, places, weights) if keep != "dense" else set()
 
     layers: dict[nn.Module, str] = {}  # those that change their form, or their frame
     made: dict[Tensor, Tensor] = {}  # in place of tensors that cannot be written to
@@ -233,12 +240,21 @@ def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
             new[module] = module.plain(made[target])  # type: ignore[arg-type]
             continue
         if source[name] not in frames:
-            frames[source[name]] = frame_of(weights[name], device)
+            weight = weights[name] if keep == "coded" else _fast(weights[name])
+            frames[source[name]] = frame_of(weight, device)
         if isinstance(module, CodedLayer):
             module.set_frame(frames[source[name]])
         else:
             new[module] = CODED[type(module)].of(module, frames[source[name]])
     return replace(model, new)
+
+
+def _fast(weight: CodedTensor) -> CodedTensor:
+    """The same weight by the codec that multiplies fastest, or as it is where that cannot hold it."""
+    try:
+        return encode(weight.decode(), "fast", signed_zeros="keep")
+    except ArgumentError:
+        return weight
 
 
 def _places(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:

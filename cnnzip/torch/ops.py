@@ -71,18 +71,19 @@ def _product(x: Tensor, frame: Tensor, m: int, transpose: bool) -> Tensor:
             f"(..., {n}) to (..., {due}), not to (..., {m})"
         )
     dtype, leading = x.dtype, x.shape[:-1]
-    x = x.detach()
+    if x.requires_grad:
+        x = x.detach()
     if x.device.type != "cpu" or not isinstance(coded.coded, LineCodec):
         weight = dense_of(coded).to(x.device, arithmetic).reshape(shape.n_rows, -1)
         return (x.to(arithmetic) @ (weight if transpose else weight.T)).to(dtype)
     if x.numel() == n:
         vector = x.to(arithmetic).reshape(n).contiguous().numpy()
-        y = torch.from_numpy(coded.coded.multiply(vector, transpose))
+        y = torch.from_numpy(coded.coded.multiply(vector, transpose)).view(*leading, m)
     else:
         rows = x.reshape(-1, n)
         product = coded.coded.multiply_panels(_to_panels(rows, arithmetic), transpose)
-        y = _from_panels(product, rows.shape[0])
-    return y.to(dtype).view(*leading, m)
+        y = _from_panels(product, rows.shape[0]).view(*leading, m)
+    return y if dtype == arithmetic else y.to(dtype)
 
 
 def _arithmetic(coded: CodedTensor) -> torch.dtype:

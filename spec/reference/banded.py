@@ -14,6 +14,10 @@ SECTIONS = 2  # BND-1
 MAX_BANDS = 64
 MAX_CLASSES = 64
 MAX_TABLES = 64
+MAX_MEMORY_BITS = 6
+MAX_KINDS = 16
+MAX_SYMBOLS_OF_KINDS = 256  # BND-4: symbols that have a kind of their own
+MAX_CONTEXTS = 65_536  # BND-5: of gaps, and of values
 MAX_WIDTH = 1 << 24
 MAX_STREAM = 1 << 20  # BND-8: entries of a stream of several lines
 
@@ -27,7 +31,11 @@ class Contexts:
     """Which tables decode an entry (BND-4); a table is a list of rows (ANS-5)."""
 
     thresholds: list
-    n_before: int
+    level_bits: int
+    memory_bits: int
+    n_kinds: int
+    kinds: list  # of the first symbols; empty with n_kinds = 1
+    value_grid: int
     count_table: list
     gap_map: list
     value_map: list
@@ -38,11 +46,22 @@ class Contexts:
         """The class of a line of n entries (BND-5)."""
         return sum(threshold <= n for threshold in self.thresholds)
 
-    def before(self, gap):
-        """What a context knows of the gap before, None for the first entry of a line (BND-5)."""
-        if self.n_before == 1 or gap is None:
-            return 0
-        return 1 if gap == 0 else 2
+    def remember(self, memory, gap):
+        """The memory after a gap (BND-5)."""
+        level = min(gap.bit_length(), 2**self.level_bits - 1)
+        return (memory * 2**self.level_bits + level) % 2**self.memory_bits
+
+    def gap_context(self, cell, memory):
+        return cell * 2**self.memory_bits + memory
+
+    def value_context(self, cell, before, gap):
+        """`before`: the symbol before, None for the first entry of a line; `gap`: of this entry."""
+        if self.n_kinds == 1 or before is None:
+            v = 0
+        else:
+            kind = self.kinds[before] if before < MAX_SYMBOLS_OF_KINDS else 0
+            v = 1 + kind + (self.n_kinds if gap == 0 else 0)
+        return v + values_per_cell(self.n_kinds) * cell if self.value_grid else v
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +70,10 @@ class Description:
     log_size: int
     book: list  # patterns
     n_bands: int
-    bands: list  # by place of the matrix view
+    bands: list  # by place in the line
+    scan: list  # the place in the line of each place of the scan
     contexts: Contexts | None
     streams: list  # of each, its entries and its length in bytes
-
-    def scan(self):
-        """The places of a line in the order in which they are scanned (BND-3)."""
-        if not self.book:
-            return range(self.lines.width)  # BND-2: no bands, and nothing to find
-        return sorted(range(self.lines.width), key=self.bands.__getitem__)
 
 
 def describe(frame):
@@ -72,10 +86,11 @@ def describe(frame):
     book = read_codebook(cursor, frame.dtype, zero="BND-2")  # in any order
     if (not book) != (n_entries == 0):
         raise CorruptError("BND-2", f"{len(book)} values for {n_entries} entries")
-    n_bands, bands, contexts = 0, [], None
+    n_bands, bands, scan, contexts = 0, [], range(lines.width), None
     if book:  # BND-2
         n_bands, bands = read_bands(cursor, lines.width)
-        contexts = read_contexts(cursor, n_bands, log_size)
+        scan = read_scan(cursor, bands)
+        contexts = read_contexts(cursor, n_bands, log_size, len(book))
     numbers = cursor.varints(2 * lines.n_streams)
     cursor.end()
     streams = list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -85,7 +100,7 @@ def describe(frame):
         raise CorruptError("BND-1", f"streams of {sum(n for n, _ in streams)}, not {n_entries}")
     if not book and any(n_bytes for _, n_bytes in streams):
         raise CorruptError("BND-2", "a stream of bytes and of no entries")
-    return Description(lines, log_size, book, n_bands, bands, contexts, streams)
+    return Description(lines, log_size, book, n_bands, bands, scan, contexts, streams)
 
 
 def read_count(cursor, most, clause):
@@ -109,28 +124,64 @@ def read_bands(cursor, width):
     return n_bands, read_indices(cursor, width, n_bands, "BND-3")
 
 
-def read_contexts(cursor, n_bands, log_size):
+def read_scan(cursor, bands):
+    """The places of a line in the order in which they are scanned (BND-3)."""
+    kind, width = cursor.varint(), len(bands)
+    if kind == 0:
+        return sorted(range(width), key=bands.__getitem__)  # equal bands stay in order
+    if kind == 1:
+        return list(range(width))
+    if kind != 2:
+        raise CorruptError("BND-3", f"a scan of kind {kind}")
+    scan = read_indices(cursor, width, width, "BND-3")
+    if len(set(scan)) != width:
+        raise CorruptError("BND-3", "a scan that does not take each place once")
+    return scan
+
+
+def read_contexts(cursor, n_bands, log_size, n_values):
     n_classes = read_count(cursor, MAX_CLASSES, "BND-4")
     thresholds = cursor.varints(n_classes - 1)
     if any(b <= a for a, b in pairwise(thresholds)):
         raise CorruptError("BND-4", f"the thresholds {thresholds}")
-    n_before = cursor.varint()
-    if n_before not in (1, 3):
-        raise CorruptError("BND-4", f"n_before is {n_before}")
+    level_bits, memory_bits = cursor.varint(), cursor.varint()
+    if level_bits not in (1, 2):
+        raise CorruptError("BND-4", f"levels of {level_bits} bits")
+    if memory_bits > MAX_MEMORY_BITS or memory_bits % level_bits:
+        raise CorruptError("BND-4", f"a memory of {memory_bits} bits, levels of {level_bits}")
+    n_kinds, kinds = read_count(cursor, MAX_KINDS, "BND-4"), []
+    if n_kinds > 1:
+        kinds = read_indices(cursor, min(n_values, MAX_SYMBOLS_OF_KINDS), n_kinds, "BND-4")
+    value_grid = cursor.varint()
+    if value_grid not in (0, 1):
+        raise CorruptError("BND-4", f"value_grid is {value_grid}")
     count_table = table(read_weights(cursor), log_size)
     n_gap_tables = read_count(cursor, MAX_TABLES, "BND-4")
     n_value_tables = read_count(cursor, MAX_TABLES, "BND-4")
-    n_contexts = n_classes * n_bands * n_before
-    gap_map = read_indices(cursor, n_contexts, n_gap_tables, "BND-5")
-    value_map = read_indices(cursor, n_contexts, n_value_tables, "BND-5")
+    n_cells = n_classes * n_bands
+    n_gap_contexts = n_cells * 2**memory_bits
+    n_value_contexts = values_per_cell(n_kinds) * (n_cells if value_grid else 1)
+    for n_contexts in (n_gap_contexts, n_value_contexts):
+        if n_contexts > MAX_CONTEXTS:
+            raise CorruptError("BND-5", f"{n_contexts} contexts, at most {MAX_CONTEXTS}")
+    gap_map = read_indices(cursor, n_gap_contexts, n_gap_tables, "BND-5")
+    value_map = read_indices(cursor, n_value_contexts, n_value_tables, "BND-5")
     tables = [table(read_weights(cursor), log_size) for _ in range(n_gap_tables + n_value_tables)]
     gap_tables, value_tables = tables[:n_gap_tables], tables[n_gap_tables:]
-    return Contexts(thresholds, n_before, count_table, gap_map, value_map, gap_tables, value_tables)
+    return Contexts(
+        thresholds, level_bits, memory_bits, n_kinds, kinds, value_grid,
+        count_table, gap_map, value_map, gap_tables, value_tables,
+    )  # fmt: skip
+
+
+def values_per_cell(n_kinds):
+    """The contexts of values in a cell: V of BND-5."""
+    return 1 if n_kinds == 1 else 2 * n_kinds + 1
 
 
 def decode(frame):
     found = describe(frame)
-    lines, size, scan = found.lines, frame.dtype.size, found.scan()
+    lines, size, scan = found.lines, frame.dtype.size, found.scan
     data = bytearray(frame.n_bytes)
     streams = split(frame.sections[1], [n_bytes for _, n_bytes in found.streams])
     if not found.book:
@@ -138,7 +189,7 @@ def decode(frame):
     for i, (n_entries, _) in enumerate(found.streams):
         stream = Stream(streams[i], found.log_size)
         for line in lines.stream(i):
-            entries = read_line(stream, found, scan, n_entries)
+            entries = read_line(stream, found, n_entries)
             n_entries -= len(entries)
             for place, symbol in entries:
                 at = lines.c_order(line, scan[place]) * size
@@ -149,28 +200,29 @@ def decode(frame):
     return bytes(data)
 
 
-def read_line(stream, found, scan, most):
+def read_line(stream, found, most):
     """The place in the scan and the symbol of each entry of a line (BND-6)."""
     width, contexts = found.lines.width, found.contexts
     n = stream.number(contexts.count_table, COUNT_BITS)
     if n > min(width, most):
         raise CorruptError("BND-7", f"{n} entries in a line of {width}, {most} are left")
     line_class = contexts.line_class(n)
-    entries, place, gap = [], 0, None
+    entries, place, memory, before = [], 0, 0, None
     for _ in range(n):
         if place == width:
             raise CorruptError("BND-7", f"an entry at the end of a line of {width}")
-        band = found.bands[scan[place]]
-        context = line_class * found.n_bands + band  # BND-5
-        context = context * contexts.n_before + contexts.before(gap)
+        cell = line_class * found.n_bands + found.bands[found.scan[place]]  # BND-5
+        context = contexts.gap_context(cell, memory)
         gap = stream.number(contexts.gap_tables[contexts.gap_map[context]], GAP_BITS)
         if place + gap >= width:
             raise CorruptError("BND-7", f"a gap of {gap} at place {place} of {width}")
+        context = contexts.value_context(cell, before, gap)
         symbol = stream.number(contexts.value_tables[contexts.value_map[context]], VALUE_BITS)
         if symbol >= len(found.book):
             raise CorruptError("BND-7", f"symbol {symbol}, {len(found.book)} values")
         entries.append((place + gap, symbol))
         place += gap + 1
+        memory, before = contexts.remember(memory, gap), symbol
     return entries
 
 
@@ -180,4 +232,4 @@ def axis(frame):
 
 def scan(frame):
     """The order in which products take the places of a line (BND-9)."""
-    return describe(frame).scan()
+    return describe(frame).scan

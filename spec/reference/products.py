@@ -84,6 +84,7 @@ class Product:
             self.lines.append(
                 [(p, value_of(frame.dtype, pattern)) for p, pattern in numbered if pattern]  # MAT-1
             )
+        self.tokens = codec.token_numbers(frame) if hasattr(codec, "token_numbers") else None
 
     def terms(self, line, x):
         """The result and the rounded product of each entry of a line, by place (MAT-2)."""
@@ -97,7 +98,7 @@ class Product:
         return [self.round(value) for value in x]  # MAT-2
 
     def add_in_order(self, x):
-        """Add the terms by line, then by place (MAT-4, MAT-5)."""
+        """Add the terms by line, then by place (MAT-4)."""
         x = self.check(x)
         y = [0.0] * self.n_out
         for line in range(self.layout.n_lines):
@@ -106,24 +107,41 @@ class Product:
         return y
 
     def gather(self, x):
-        """Add the terms of each line in four partial sums (MAT-3)."""
+        """Add the terms of each line in four partial sums, by the numbers of the entries (MAT-3)."""
         x, y = self.check(x), []
         for line in range(self.layout.n_lines):
-            s = [0.0] * 4
-            for k, (_, term) in enumerate(self.terms(line, x)):
-                s[k % 4] = self.round(s[k % 4] + term)
+            s = self.partial_sums(4, range(len(self.lines[line])), line, x)
             y.append(self.round(self.round(s[0] + s[1]) + self.round(s[2] + s[3])))
         return y
+
+    def gather_by_tokens(self, x):
+        """Add the terms of each line in sixteen partial sums, by the numbers of tokens (MAT-3)."""
+        x, y = self.check(x), []
+        for line in range(self.layout.n_lines):
+            s = self.partial_sums(16, self.tokens[line], line, x)
+            for half in (8, 4, 2, 1):
+                s = [self.round(s[j] + s[j + half]) for j in range(half)]
+            y.append(s[0])
+        return y
+
+    def partial_sums(self, n_sums, numbers, line, x):
+        s = [0.0] * n_sums
+        for j, (_, term) in zip(numbers, self.terms(line, x), strict=True):
+            s[j % n_sums] = self.round(s[j % n_sums] + term)
+        return s
 
 
 def matvec(frame, x, transpose=False, x_dtype="float32"):
     """W x, or W^T x."""
     product = Product(frame, transpose, x_dtype)
-    return product.gather(x) if product.gathers else product.add_in_order(x)
+    if not product.gathers:
+        return product.add_in_order(x)
+    return product.gather(x) if product.tokens is None else product.gather_by_tokens(x)
 
 
 def matmat(frame, X, transpose=False, x_dtype="float32"):  # noqa: N803 as in the text
     """W X, or W^T X; X and the result are lists of rows."""
     product = Product(frame, transpose, x_dtype)
-    columns = [product.add_in_order(column) for column in zip(*X, strict=True)]  # MAT-5
+    add = product.gather if product.gathers else product.add_in_order  # MAT-5, fast too
+    columns = [add(column) for column in zip(*X, strict=True)]
     return [[column[i] for column in columns] for i in range(product.n_out)]

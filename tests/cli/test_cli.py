@@ -42,6 +42,28 @@ def test_every_verb_works_in_turn(model, tmp_path, capsys):
     assert json.loads(out)["self_test"] == "ok"
 
 
+def test_info_of_one_tensor_says_where_its_bits_go(model, tmp_path, capsys):
+    coded = tmp_path / "m.cnnz"
+    run(capsys, "compress", model, "-o", coded)
+    status, out, _ = run(capsys, "info", coded, "weight")
+    assert status == 0
+    assert "of H0" in out
+    assert "bits: gaps" in out
+    assert "bias" not in out
+    row = json.loads(run(capsys, "info", coded, "weight", "--json")[1])
+    assert (row["codec"], row["n_weights"]) == ("banded", 64 * 80)
+    assert sum(row["parts"].values()) == pytest.approx(8 * row["nbytes"])
+    listed = json.loads(run(capsys, "info", coded, "--json")[1])["tensors"]
+    for tensor in listed:
+        row = json.loads(run(capsys, "info", coded, tensor["name"], "--json")[1])
+        assert {key: row[key] for key in tensor if key in row} == {
+            key: value for key, value in tensor.items() if key in row
+        }
+    status, out, err = run(capsys, "info", coded, "wait")
+    assert (status, out) == (2, "")
+    assert "'wait': no such tensor" in err
+
+
 def test_json_is_all_that_stands_on_standard_output(model, tmp_path, capsys):
     coded = tmp_path / "m.cnnz"
     out = run(capsys, "compress", model, "-o", coded, "--json")[1]

@@ -12,7 +12,7 @@ from cnnzip.codecs.choose import NAMES, encode_source
 from cnnzip.codecs.lines import LineCodec
 from tests.codecs.battery import check_codec, matrices, source_of_bits, sparse
 
-CODECS = ("raw", "index-map", "ham", "sham", "banded", "masked")
+CODECS = ("raw", "index-map", "ham", "sham", "banded", "masked", "fast")
 
 
 def test_the_battery_runs_every_codec():
@@ -54,7 +54,7 @@ def test_no_bit_is_lost(codec, array):
     assert cnnzip.CodedTensor.from_frame(frame).coded.decode().tobytes() == source.data.tobytes()
 
 
-@pytest.mark.parametrize("codec", ["banded", "ham", "sham", "index-map"])
+@pytest.mark.parametrize("codec", ["banded", "ham", "sham", "index-map", "fast"])
 def test_results_do_not_depend_on_the_number_of_threads(codec):
     tensor = cnnzip.encode(sparse((900, 800), 0.15, 20), codec)
     rng = np.random.default_rng(0)

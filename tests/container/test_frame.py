@@ -118,7 +118,7 @@ def test_number_of_weights_is_bounded(dims, fits):
 
 def test_tensor_and_frame_agree_on_their_length():
     for array in (np.zeros(0), np.arange(9.0), np.ones((40, 40), np.float16)):
-        for codec in ("raw", "ham", "sham", "index-map"):
+        for codec in ("raw", "ham", "sham", "index-map", "fast"):
             tensor = cnnzip.encode(array, codec)
             assert tensor.nbytes == len(tensor.to_frame()) == len(tensor.to_frame("name"))
 

@@ -11,12 +11,23 @@ import random
 import sys
 
 import numpy as np
+from numba import njit
 
 from cnnzip.codecs.banded import class_numbers
+from cnnzip.codecs.contexts import value_contexts
 from cnnzip.entropy.ans import AnsTable, AnsTables
 from cnnzip.entropy.canonical import CanonicalCode, optimal_lengths
 from cnnzip_native import status
-from cnnzip_native.banded import decode_banded
+from cnnzip_native._lanes import first_lanes, load, store
+from cnnzip_native.banded import N_KEPT, decode_banded
+from cnnzip_native.banded_lanes import STAGED, decode_banded_lanes
+from cnnzip_native.fast import (
+    check_tokens,
+    count_tokens,
+    decode_tokens,
+    encode_tokens,
+    gather_tokens,
+)
 from cnnzip_native.ham import decode_ham
 from cnnzip_native.huffman import decode_symbols
 from cnnzip_native.indices import unpack_indices
@@ -30,13 +41,14 @@ libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 KNOWN = {
     status.OK, status.SYMBOL_PAST_END, status.PLACE_PAST_END, status.PLACE_NOT_INCREASING,
     status.STREAM_LENGTH, status.STREAM_PADDING, status.ENTRY_COUNT, status.LAST_STATE,
+    status.LINE_END,
 }  # fmt: skip
 
 
 class Guarded:
     """Memory between two pages without access; arrays end, or begin, at one of them."""
 
-    def __init__(self, n_pages=32):
+    def __init__(self, n_pages=64):
         private_anonymous = 0x22
         self.n_bytes = n_pages * PAGE
         base = libc.mmap(None, self.n_bytes + 2 * PAGE, 3, private_anonymous, -1, 0)
@@ -54,7 +66,7 @@ class Guarded:
         return array
 
 
-BUFFER, FIRST, SECOND, THIRD, FOURTH, FIFTH = (Guarded() for _ in range(6))
+BUFFER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = (Guarded() for _ in range(7))
 
 
 def cuts(rng, n_parts, total):
@@ -130,34 +142,158 @@ def select_case(rng, _, at_end):
     return status.OK
 
 
-def banded_case(rng, _, at_end):
+def banded_arguments(rng, at_end):
+    """Arguments that both decoders of banded share, and the tables' size."""
     n_symbols, log_size = rng.choice((1, 2, 20, 300)), rng.randrange(9, 13)
     weights = np.array([rng.randrange(32) for _ in range(n_symbols - 1)] + [31], np.uint8)
     n_tables = rng.randrange(1, 4)
     tables = AnsTables((AnsTable(weights),) * n_tables, log_size).decoding().reshape(-1)
-    width, n_streams = rng.choice((1, 7, 200)), rng.randrange(1, 6)
-    has_before, n_bands = rng.randrange(2), rng.randrange(1, 4)
-    per_band = 3 if has_before else 1
-    thresholds = np.array(sorted(rng.sample(range(50), rng.randrange(4))), np.int64)
-    n_contexts = (thresholds.size + 1) * n_bands * per_band
-    pairs = [rng.randrange(n_tables) | rng.randrange(n_tables) << 8 for _ in range(n_contexts)]
-    bands = [per_band * rng.randrange(n_bands) for _ in range(width + 1)]
-    data = np.frombuffer(rng.randbytes(rng.randrange(300)), np.uint8)
+    width, n_streams, n_bands = rng.choice((1, 7, 200)), rng.randrange(1, 40), rng.randrange(1, 4)
+    thresholds = np.array(sorted(rng.sample(range(50), rng.randrange(4))), np.uint32)
+    n_cells = (thresholds.size + 1) * n_bands
+    level_bits = rng.randrange(1, 3)
+    memory_bits = level_bits * rng.randrange(4)
+    n_kinds, uses_cell = rng.choice((1, 2, 16)), rng.randrange(2)
+    n_value_contexts = value_contexts(n_cells, n_kinds, bool(uses_cell))
+
+    def some(n, below, step=1):
+        return np.array([rng.randrange(below) * step for _ in range(n)], np.uint32)
+
+    data = np.frombuffer(rng.randbytes(rng.randrange(8, 3000)), np.uint8)
     n_lines = np.array([rng.randrange(1, 9) for _ in range(n_streams)], np.int64)
     begins = cuts(rng, n_streams, 500)
-    return decode_banded(
+    begins[0] = 0
+    arguments = (
         BUFFER.array(data, at_end), cuts(rng, n_streams, data.size), begins, n_lines, width,
-        rng.choice((1, 30, 5000)), thresholds, FIRST.array(np.array(bands, np.uint16), at_end),
-        n_bands * per_band, has_before, SECOND.array(np.array(pairs, np.uint16), at_end), log_size,
-        THIRD.array(tables, at_end), class_numbers(),
-        FOURTH.array(np.zeros(int(begins[-1]), np.uint32), at_end),
-        FIFTH.array(np.zeros(int(begins[-1]), np.uint16), at_end),
-        np.zeros((n_streams, 10), np.uint64),
+        rng.choice((1, 30, 5000)), thresholds, FIRST.array(some(width + 1, n_bands), at_end),
+        n_bands, level_bits, memory_bits, some(257, n_kinds), n_kinds, uses_cell,
+        SECOND.array(some(n_cells << memory_bits, n_tables, 1 << log_size), at_end),
+        SIXTH.array(some(n_value_contexts, n_tables, 1 << log_size), at_end), log_size,
+        THIRD.array(tables, at_end),
     )  # fmt: skip
+    positions = FOURTH.array(np.zeros(int(begins[-1]), np.uint32), at_end)
+    return arguments, positions, FIFTH.array(np.zeros(int(begins[-1]), np.uint16), at_end)
+
+
+def banded_case(rng, _, at_end):
+    arguments, positions, symbols = banded_arguments(rng, at_end)
+    n_streams = arguments[3].size
+    where = np.zeros((n_streams, N_KEPT), np.uint64)
+    return decode_banded(*arguments, class_numbers(), positions, symbols, where)
+
+
+def banded_lanes_case(rng, _, at_end):
+    arguments, positions, symbols = banded_arguments(rng, at_end)
+    stage = np.zeros(2 * STAGED * 16, np.uint32)
+    lanes = np.zeros((2, 16), np.int64)
+    return decode_banded_lanes(*arguments, positions, symbols, stage, lanes)
+
+
+def tokens_of(rng, at_end):
+    """Arguments that the kernels of fast share: tokens of any bits, and what they are read by."""
+    token_bytes = rng.choice((1, 2))
+    value_bits = rng.randrange(1, 8 * token_bytes)
+    skip = (1 << (8 * token_bytes - value_bits)) - 1
+    data = rng.randbytes(token_bytes * rng.randrange(300))
+    if rng.random() < 0.5:  # bits that seldom make a skip or a large gap
+        data = bytes(byte & rng.getrandbits(8) & rng.getrandbits(8) for byte in data)
+    tokens = BUFFER.array(np.frombuffer(data, f"u{token_bytes}"), at_end)
+    width = rng.choice((1, 2, 100, 1000, 30_000))
+    n_values = rng.randrange(1, (1 << value_bits) + 1)
+    return tokens, width, value_bits, skip, n_values
+
+
+def check_tokens_case(rng, _, at_end):
+    tokens, *layout = tokens_of(rng, at_end)
+    ends = cuts(rng, rng.choice((2, 40, tokens.size + 2)), tokens.size)
+    ends[0], ends[-1] = 0, tokens.size
+    return check_tokens(tokens, FIRST.array(ends, at_end), *layout)
+
+
+def decode_tokens_case(rng, _, at_end):
+    """Tokens that nobody has checked: places and symbols are kept inside all the same."""
+    tokens, width, *layout = tokens_of(rng, at_end)
+    ends = cuts(rng, rng.randrange(9), tokens.size)
+    per_stream = rng.choice((1, 2, (1 << 31) // width - 1))
+    n_streams = -(-(ends.size - 1) // per_stream)
+    room = int(ends[-1] - ends[0])
+    begins, counts = np.zeros((2, n_streams), np.int64)
+    positions = THIRD.array(np.zeros(room + 16, np.uint32), at_end)
+    symbols = FOURTH.array(np.zeros(room + 16, np.uint16), at_end)
+    decode_tokens(
+        tokens, FIRST.array(ends, at_end), per_stream, width, *layout,
+        SECOND.array(begins, at_end), counts, positions, symbols,
+    )  # fmt: skip
+    n = int(counts.sum())
+    assert n <= room
+    assert not n or int(positions[:n].max()) < min(per_stream, 8) * width
+    assert not n or int(symbols[:n].max()) < layout[-1]
+    return status.OK
+
+
+def gather_tokens_case(rng, _, at_end):
+    tokens, width, value_bits, skip, _ = tokens_of(rng, at_end)
+    ends = cuts(rng, rng.randrange(1, 9), tokens.size)
+    dtype, n_lines = rng.choice((np.float32, np.float64)), ends.size - 1
+    first = rng.randrange(n_lines + 1)
+    stop = rng.randrange(first, n_lines + 1)
+    y = FOURTH.array(np.full(n_lines, -1, dtype), at_end)
+    gather_tokens(
+        tokens, FIRST.array(ends, at_end), first, stop, width, value_bits, skip,
+        SECOND.array(np.ones(max(32, 1 << value_bits), dtype), at_end),
+        THIRD.array(np.ones(width, dtype), at_end), y,
+    )  # fmt: skip
+    per_line = np.diff(ends)
+    assert (y[first:stop] >= 0).all()
+    assert (y[first:stop] <= per_line[first:stop]).all()
+    assert (y[:first] == -1).all()
+    assert (y[stop:] == -1).all()
+    return status.OK
+
+
+def encode_tokens_case(rng, _, at_end):
+    """Entries as an encoder has them, in tokens just as many as were counted."""
+    token_bytes = rng.choice((1, 2))
+    value_bits = rng.randrange(1, 8 * token_bytes)
+    skip = (1 << (8 * token_bytes - value_bits)) - 1
+    lines = [sorted(rng.sample(range(3000), rng.randrange(20))) for _ in range(rng.randrange(1, 9))]
+    ends = FIRST.array(np.cumsum([0, *map(len, lines)]), at_end)
+    places = SECOND.array(np.array([p for line in lines for p in line], np.uint32), at_end)
+    found = [rng.randrange(1 << value_bits) for _ in range(places.size)]
+    counts = FOURTH.array(np.zeros(len(lines), np.int64), at_end)
+    count_tokens(places, ends, value_bits, skip, counts)
+    tokens = BUFFER.array(np.zeros(int(counts.sum()), f"u{token_bytes}"), at_end)
+    symbols = THIRD.array(np.array(found, np.uint16), at_end)
+    encode_tokens(places, symbols, ends, value_bits, skip, tokens)
+    token_ends = np.append(0, np.cumsum(counts))
+    return check_tokens(tokens, token_ends, 3000, value_bits, skip, 1 << value_bits)
+
+
+@njit(error_model="numpy")
+def load_some(array, at, n, out):
+    store(out, 0, load(array, at, first_lanes(n)))
+
+
+def load_case(rng, _, at_end):
+    """Sixteen lanes of which only the first lie in the array, down to none."""
+    array = np.frombuffer(rng.randbytes(4 * rng.randrange(1, 20)), rng.choice(("u1", "u2", "u4")))
+    at = rng.randrange(array.size + 1)
+    n = rng.randrange(min(array.size - at, 16) + 1)
+    out = SECOND.array(np.zeros(16, np.uint32), at_end)
+    load_some(FIRST.array(array, at_end), at, n, out)
+    assert out[:n].tolist() == array[at : at + n].tolist()
+    assert not out[n:].any()
+    return status.OK
 
 
 CASES = {
+    "check_tokens": check_tokens_case,
+    "decode_tokens": decode_tokens_case,
+    "gather_tokens": gather_tokens_case,
+    "encode_tokens": encode_tokens_case,
+    "load": load_case,
     "decode_banded": banded_case,
+    "decode_banded_lanes": banded_lanes_case,
     "decode_symbols": symbols_case,
     "decode_ham": ham_case,
     "decode_places": places_case,

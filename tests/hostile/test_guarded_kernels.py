@@ -36,10 +36,12 @@ def test_kernels_stay_inside_their_arrays_and_return_a_status():
     assert all(sum(found.values()) == N_CASES for found in counts.values())
     for name in (
         "decode_banded",
+        "decode_banded_lanes",
         "decode_symbols",
         "decode_ham",
         "decode_places",
         "unpack_indices",
+        "check_tokens",
     ):
         assert len(counts[name]) > 1, f"{name} never refuses, or never succeeds"
 

@@ -46,6 +46,10 @@ def empty_sham(n):
     return forge.frame(forge.SHAM, "uint8", [1, n], sections)
 
 
+def empty_fast(n):
+    return forge.fast("uint8", [1, n], [], [[]])
+
+
 def zstd_raw(n):
     return forge.frame(forge.RAW, "uint8", [1, n], [forge.zstd_plane(bytes(n))])
 
@@ -54,10 +58,12 @@ BOMBS = {
     "index-map": map_of(257 << 20),
     "ham": ham_of_no_bits(257 << 20),
     "sham": empty_sham(257 << 20),
+    "fast": empty_fast(257 << 20),
     "raw": zstd_raw(257 << 20),
     "index-map-of-2^47": map_of((1 << 48) - 1),
     "ham-of-2^30": ham_of_no_bits(1 << 30),
     "sham-of-2^30": empty_sham(1 << 30),
+    "fast-of-2^30": empty_fast(1 << 30),
 }
 
 

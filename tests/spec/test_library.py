@@ -99,7 +99,7 @@ def codebook(v):
 def layout(v):
     shape = MatrixShape(dtype_by_name("uint8"), tuple(v["dims"]))
     found = Lines(shape, v["axis"], v["lines_per_stream"])
-    ends = found.ends().tolist()
+    ends = found.ends.tolist()
     return {
         "n_lines": found.n_lines,
         "width": found.width,

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize, prune
 from cnnzip.errors import ArgumentError, CorruptError
 from cnnzip.tensor import CodedTensor, encode
 from cnnzip.torch import CodedLayer, compress, decompress, fill, named_tensors, state_dict_of
+from cnnzip.torch.frames import parse
 from tests.torch.nets import convnet, near, pruned, same_state
 from tests.torch.test_model import Rounded, Tied, coded_names
 
@@ -130,7 +131,7 @@ def test_a_file_gives_a_dense_state_dict():
     assert same_state(twin, model)
 
 
-@pytest.mark.parametrize("keep", ["coded", "dense"])
+@pytest.mark.parametrize("keep", ["coded", "fast", "dense"])
 @pytest.mark.parametrize("source", ["plain", "packed"])
 @pytest.mark.parametrize("target", ["plain", "packed", "meta"])
 def test_fill_gives_every_tensor_back(source, target, keep):
@@ -146,11 +147,22 @@ def test_fill_gives_every_tensor_back(source, target, keep):
     filled = fill(twin, file, keep)
     assert filled is twin
     coding = [name for name in ("0", "3", "5", "7") if file[f"{name}.weight"].coded.multiplies]
-    assert coded_names(filled) == (coding if keep == "coded" else [])
+    assert coded_names(filled) == (coding if keep != "dense" else [])
     assert coding
+    for name in coded_names(filled) if keep == "fast" else ():
+        assert parse(filled.get_submodule(name).weight).codec == "fast"
     assert same_state(decompress(filled), model)
     x = torch.randn(2, 3, 8, 8)
     assert near(filled.eval()(x), model.eval()(x))
+
+
+def test_weights_that_fast_cannot_hold_keep_their_codec():
+    layer = torch.nn.Linear(250, 200)
+    with torch.no_grad():
+        layer.weight.view(-1)[:] = torch.arange(50_000) - 20_000.0
+    filled = fill(torch.nn.Linear(250, 200), Opened(layer, "ham"), "fast")
+    assert parse(filled.weight).codec == "ham"
+    assert same_state(decompress(filled), layer)
 
 
 def test_a_file_of_raw_tensors_makes_plain_layers():
@@ -160,7 +172,7 @@ def test_a_file_of_raw_tensors_makes_plain_layers():
     assert same_state(packed, model)
 
 
-@pytest.mark.parametrize("keep", ["coded", "dense"])
+@pytest.mark.parametrize("keep", ["coded", "fast", "dense"])
 @pytest.mark.parametrize("target", [Tied, lambda: compress(Tied())], ids=["plain", "packed"])
 def test_tied_weights_stay_tied(target, keep):
     model = Tied()
@@ -168,7 +180,7 @@ def test_tied_weights_stay_tied(target, keep):
         model.embed.weight[3, 4] = 7
     filled = fill(target(), Opened(compress(model)), keep)
     plain = decompress(filled)
-    assert isinstance(filled.head, CodedLayer) == (keep == "coded")
+    assert isinstance(filled.head, CodedLayer) == (keep != "dense")
     assert plain.embed.weight is plain.head.weight
     assert same_state(plain, model)
 
@@ -211,7 +223,7 @@ def test_a_misfit_changes_nothing():
             with pytest.raises(ArgumentError, match=message):
                 fill(twin, wrong)
             assert same_state(twin, before)
-    with pytest.raises(ArgumentError, match="neither 'coded' nor 'dense'"):
+    with pytest.raises(ArgumentError, match="there are coded, fast, dense"):
         fill(convnet(), file, "packed")
     masked = nn.Sequential(nn.Linear(4, 4))
     prune.identity(masked[0], "weight")

@@ -45,7 +45,7 @@ def pair(make, codec="ham"):
 
 
 @pytest.mark.parametrize(("make", "size"), LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("codec", ["raw", "index-map", "ham", "sham"])
+@pytest.mark.parametrize("codec", ["raw", "index-map", "ham", "sham", "fast"])
 def test_results_and_gradients_are_the_plain_layers(make, size, codec):
     plain, packed = pair(make, codec)
     assert type(packed) is CODED[type(plain)]

@@ -18,7 +18,7 @@ def coded_names(model):
     return [name for name, layer in model.named_modules() if isinstance(layer, CodedLayer)]
 
 
-@pytest.mark.parametrize("codec", ["auto", "raw", "index-map", "ham", "sham"])
+@pytest.mark.parametrize("codec", ["auto", "raw", "index-map", "ham", "sham", "fast"])
 def test_round_trip_gives_every_weight_back(codec):
     model = convnet()
     before = copy.deepcopy(model)

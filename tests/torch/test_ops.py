@@ -17,7 +17,7 @@ from cnnzip.torch import frames
 from cnnzip.torch.frames import frame_of, parse
 from tests.torch.nets import near, pruned
 
-CODECS = ("raw", "index-map", "ham", "sham")
+CODECS = ("raw", "index-map", "ham", "sham", "fast")
 op = torch.ops.cnnzip
 
 
@@ -39,7 +39,7 @@ def test_linear_is_the_plain_product(codec, leading):
     assert near(op.linear_transposed(y, frame(W, codec), 40), y @ W)
 
 
-@pytest.mark.parametrize("codec", ["index-map", "ham", "sham"])
+@pytest.mark.parametrize("codec", ["index-map", "ham", "sham", "fast"])
 def test_linear_is_to_the_bit_what_a_coded_tensor_gives(codec):
     W, X = encode(weight(24, 40), codec), torch.randn(40, 21)
     assert torch.equal(op.linear(X.T, frame_of(W), 24), W.matmat(X).T)
