@@ -536,11 +536,15 @@ def _fast_bound(matrix: Matrix) -> tuple[int, ...]:
     """Skips pass zeros, `skip` of them at least (lemma 10)."""
     shape, n_values = matrix.shape, matrix.entry_counts.size
     n_zeros = matrix.size - matrix.n_entries
-    n_bytes = min(
-        size * (matrix.n_entries + n_zeros // skip)
-        for size in (1, 2)
-        if (skip := fast.fields(n_values, size)[1])
-    ) if matrix.n_entries else 0
+    n_bytes = (
+        min(
+            size * (matrix.n_entries + n_zeros // skip)
+            for size in (1, 2)
+            if (skip := fast.fields(n_values, size)[1])
+        )
+        if matrix.n_entries
+        else 0
+    )
     n_lines, width = shape.n_rows, shape.n_columns
     if fast.scan_axis(shape):
         n_lines, width = width, n_lines

@@ -1,6 +1,6 @@
 """Contexts of banded: which tables code a gap and a value, found by description length (BND)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,7 +23,7 @@ N_WITH_KIND = 256  # symbols that have a kind of their own; BND-4
 GAP_DIRECT, VALUE_DIRECT = 4, 8  # direct bits; BND-6
 BY_BANDS, NATURAL, EXPLICIT = range(3)  # kinds of scan; BND-3
 LANES = 16
-SAMPLE_ENTRIES = 1 << 15  # of which a choice is made
+SAMPLE_ENTRIES = 1 << 16  # of which a choice is made
 #: Bands and classes of lines that are tried for each kind of scan.
 GRIDS = {
     NATURAL: ((1, 1), (1, 16), (4, 4)),
@@ -32,7 +32,13 @@ GRIDS = {
 }
 MEMORIES = ((1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 4))  # level bits, memory bits
 #: Kinds of symbols, and whether cells choose a value's table.
-VALUE_CONTEXTS = tuple((n, True) for n in (1, 2, 4, 8, 16)) + ((4, False), (8, False), (16, False))
+VALUE_CONTEXTS = (
+    *((n, True) for n in (1, 2, 4, 8, 16)),
+    *((n, False) for n in (4, 8, 16)),
+)
+QUICK_MEMORIES = ((1, 0), (1, 2))
+QUICK_VALUE_CONTEXTS = ((1, True), (4, True), (4, False))
+N_REFINED = 3  # of the grids tried; on all options
 TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
 QUICK_TABLE_NUMBERS = (1, 8, 32)
 CHAIN_WORK = 1 << 30  # products of weights that the search for like places may take
@@ -394,6 +400,34 @@ class Cells:
         counts = count_classes(self.entries.symbols, VALUE_DIRECT, contexts, n_contexts)
         return Tables.of(counts, VALUE_DIRECT, np.arange(n_contexts), self.scale, quick)
 
+    def best_memory(self, memories: Sequence[tuple[int, int]]) -> tuple[float, tuple[int, int]]:
+        """The memory of gaps that takes the fewest bits, and these."""
+        return min(
+            (self.gap_tables(level_bits, memory_bits, quick=True).n_bits, (level_bits, memory_bits))
+            for level_bits, memory_bits in memories
+            if not memory_bits or self.fits(self.n_cells << memory_bits)
+        )
+
+    def best_kinds(
+        self, kinds_of: dict[int, NDArray[np.uint8]], options: Sequence[tuple[int, bool]]
+    ) -> tuple[float, tuple[int, bool]]:
+        """How many kinds of values, and whether cells too, take the fewest bits, and these."""
+        n_values = kinds_of[1].size
+        return min(
+            (
+                self.value_tables(kinds_of[n], n, uses_cell, quick=True).n_bits
+                + n_values * least_bits(n),
+                (n, uses_cell),
+            )
+            for n, uses_cell in options
+            if (n, uses_cell) == (1, True)
+            or (
+                n <= n_values
+                and (uses_cell or self.n_cells > 1)
+                and self.fits(value_contexts(self.n_cells, n, uses_cell))
+            )
+        )
+
     def label_bits(self) -> int:
         """Bits of the description but for kinds, maps and tables."""
         return 8 * (
@@ -477,7 +511,7 @@ def choose(
     """
     counts = np.bincount(views[0].symbols, minlength=values.size)
     kinds_of = {n: kinds_by_value(values, counts, n) for n in (1, 2, 4, 8, 16)}
-    best: tuple[float, int, Scan, int] | None = None
+    tried: list[tuple[float, int, Cells]] = []
     for axis, entries in enumerate(views):
         sample = entries.sample()
         scale = entries.places.size / sample.places.size
@@ -485,38 +519,22 @@ def choose(
             if scan.n_bands * n_classes * 4 > entries.places.size and scan.n_bands * n_classes > 1:
                 continue  # fewer than four entries a cell do not pay for it
             cells = Cells.of(sample, scan, n_classes, scale)
-            options = [(1, True), (4, False)] if values.size > 1 else [(1, True)]
-            n_bits = cells.label_bits() + cells.gap_tables(1, 2, quick=True).n_bits
-            n_bits += min(
-                cells.value_tables(kinds_of[n], n, uses_cell, quick=True).n_bits
-                for n, uses_cell in options
-            )
-            if best is None or n_bits < best[0]:
-                best = n_bits, axis, scan, n_classes
+            gap_bits, _ = cells.best_memory(QUICK_MEMORIES)
+            value_bits, _ = cells.best_kinds(kinds_of, QUICK_VALUE_CONTEXTS)
+            tried.append((cells.label_bits() + gap_bits + value_bits, axis, cells))
+    tried.sort(key=lambda each: each[0])
+    best: tuple[float, int, Cells, tuple[int, int], tuple[int, bool]] | None = None
+    for _, axis, cells in tried[:N_REFINED]:
+        gap_bits, memory = cells.best_memory(MEMORIES)
+        value_bits, kinds = cells.best_kinds(kinds_of, VALUE_CONTEXTS)
+        n_bits = cells.label_bits() + gap_bits + value_bits
+        if best is None or n_bits < best[0]:
+            best = n_bits, axis, cells, memory, kinds
     assert best is not None
-    _, axis, scan, n_classes = best
+    _, axis, cells, memory, (n_kinds, uses_cell) = best
     entries = views[axis]
-    sample = entries.sample()
-    rough = Cells.of(sample, scan, n_classes, entries.places.size / sample.places.size)
-    memory = min(
-        (memory for memory in MEMORIES if rough.fits(rough.n_cells << memory[1])),
-        key=lambda memory: rough.gap_tables(memory[0], memory[1], quick=True).n_bits,
-    )
-    n_with_kind = min(values.size, N_WITH_KIND)
-    n_kinds, uses_cell = min(
-        (
-            (n, uses_cell)
-            for n, uses_cell in VALUE_CONTEXTS
-            if (n == 1 or n <= values.size)
-            and (uses_cell or rough.n_cells > 1)
-            and rough.fits(value_contexts(rough.n_cells, n, uses_cell))
-        ),
-        key=lambda option: (
-            rough.value_tables(kinds_of[option[0]], option[0], option[1], quick=True).n_bits
-            + n_with_kind * least_bits(option[0])
-        ),
-    )
-    cells = rough if sample is entries else Cells.of(entries, scan, n_classes)
+    if cells.scale > 1:
+        cells = Cells.of(entries, cells.scan, cells.thresholds.size + 1)
     contexts, n_bits = _contexts(cells, memory, kinds_of[n_kinds], n_kinds, uses_cell, log_size)
     plain = Cells.of(entries, natural_scan(entries, 1), 1)
     static, static_bits = _contexts(plain, (1, 0), kinds_of[1], 1, True, log_size)
