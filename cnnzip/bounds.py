@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cnnzip.codecs import banded, fast
 from cnnzip.codecs.banded import Banded
 from cnnzip.codecs.codebook import MAX_VALUES
-from cnnzip.codecs.contexts import GAP_DIRECT, VALUE_DIRECT
+from cnnzip.codecs.contexts import COUNT_DIRECT, GAP_DIRECT, VALUE_DIRECT
 from cnnzip.codecs.ham import STREAM_WEIGHTS
 from cnnzip.codecs.index_map import index_width
 from cnnzip.codecs.names import CODEC_NAMES
@@ -320,6 +320,14 @@ def frame_bound(matrix: Matrix, codec: str) -> int:
         max(matrix.n, matrix.m) >= banded.MAX_WIDTH or matrix.size >= 1 << 31
     ):
         raise ArgumentError(f"{codec} cannot hold this tensor: it is too large [BND-8]")
+    if codec == "fast" and (
+        matrix.entry_counts.size > fast.MAX_VALUES
+        or max(matrix.n, matrix.m) >= fast.MAX_WIDTH
+        or matrix.size >= 1 << 31
+    ):
+        raise ArgumentError(
+            "fast cannot hold this tensor: too many values, or weights [FST-2, FST-6]"
+        )
     return _frame_of(codec, matrix.shape, _SECTION_BOUNDS[codec](matrix))
 
 
@@ -505,8 +513,8 @@ def _banded_bound_along(matrix: Matrix, n_lines: int, width: int) -> tuple[int, 
     """Bytes of both sections along one axis (lemmas 4 and 9)."""
     n_entries, rest, counts = matrix.n_entries, matrix.size - matrix.n_entries, matrix.entry_counts
     values = _symbol_classes(counts)
-    of_count = _n_classes(min(width, n_entries), GAP_DIRECT)
-    of_gap = _n_classes(min(width - 1, rest), GAP_DIRECT)
+    of_count = _n_classes(min(width, n_entries), COUNT_DIRECT)
+    of_gap = _n_classes(min(width - 1, rest), GAP_DIRECT.start)
     # Ideal bits of the tokens, and the bytes of bands and contexts, maps left out.
     n_bits = numbers_bits(n_lines, n_entries) + n_lines * table_loss(of_count)
     n_bits += numbers_bits(n_entries, rest) + n_entries * table_loss(of_gap)
@@ -641,6 +649,7 @@ class Bounds:
             ("csc", self.psi_csc),
             ("index-map", self.psi_index_map),
             ("banded",),
+            ("fast",),
             ("masked",),
             ("raw",),
         )

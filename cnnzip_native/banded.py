@@ -14,7 +14,7 @@ from cnnzip_native.status import (
     SYMBOL_PAST_END,
 )
 
-GAP_DIRECT = 4  # direct bits of gaps and counts; BND-6
+COUNT_DIRECT = 4  # direct bits; BND-6
 VALUE_DIRECT = 8
 # What `decode_banded` keeps of a stream: its state and bit, its next entry and where the line's end,
 # the place after the last entry, the first cell of the line's class, the memory of gaps, the kind
@@ -178,6 +178,7 @@ def encode_banded(
     symbols,
     gap_tables,
     value_tables,
+    gap_bits,
     frequencies,
     places,
     states,
@@ -193,6 +194,8 @@ def encode_banded(
     gaps : uint32, symbols : uint16 (n_entries,)
     gap_tables, value_tables : uint8 (n_entries,)
         Tables of each entry, counted from the count table, which is 0.
+    gap_bits : int64
+        Direct bits of gaps.
     frequencies : int64 (n_tables, n_classes)
     places : int64 (n_tables, n_classes)
         Where each symbol's states begin in `states`.
@@ -231,7 +234,7 @@ def encode_banded(
             at -= 1
             state = push(
                 np.int64(gaps[entry]),
-                GAP_DIRECT,
+                gap_bits,
                 np.int64(gap_tables[entry]),
                 state,
                 frequencies,
@@ -245,7 +248,7 @@ def encode_banded(
         at -= 1
         state = push(
             lines[line + 1] - lines[line],
-            GAP_DIRECT,
+            COUNT_DIRECT,
             np.int64(0),
             state,
             frequencies,
@@ -305,13 +308,13 @@ def read_state(e, word):
 
 @kernel
 def begin_line(
-    buffer, tables, numbers, thresholds, n_bands, width, end_base, end_entry, end_byte, lane
+    buffer, tables, count_numbers, thresholds, n_bands, width, end_base, end_entry, end_byte, lane
 ):
     """Read the number of entries of a stream's next line, or check its end.
 
     Parameters
     ----------
-    buffer, tables, numbers, thresholds, n_bands, width : as of `decode_banded`
+    buffer, tables, count_numbers, thresholds, n_bands, width : as of `decode_banded`
     end_base, end_entry, end_byte : uint64
         Position, entry and byte at which the stream ends.
     lane : uint64 (11,), updated
@@ -334,7 +337,7 @@ def begin_line(
     word = window(buffer, lane[BIT])
     e = np.uint64(tables[lane[STATE]])
     state, n_bits = read_state(e, word)
-    number = np.uint64(numbers[e >> np.uint64(16)])
+    number = np.uint64(count_numbers[e >> np.uint64(16)])
     n_extra = number >> np.uint64(24)
     extra = ((word << n_bits) >> np.uint64(1)) >> (np.uint64(63) - n_extra)
     count = (number & np.uint64(0xFFFFFF)) + extra
@@ -371,11 +374,13 @@ def decode_banded(
     kinds,
     n_kinds,
     uses_cell,
+    gap_bits,
     gap_map,
     value_map,
     log_size,
     tables,
-    numbers,
+    count_numbers,
+    gap_numbers,
     positions,
     symbols,
     where,
@@ -400,13 +405,15 @@ def decode_banded(
     n_kinds : int64
     uses_cell : int64
         1 where cells are a part of a value's context, else 0.
+    gap_bits : int64
+        Direct bits of gaps.
     gap_map, value_map : uint32 (n_contexts,)
         Of each context, where its table begins in `tables`.
     log_size : int64
     tables : uint32 (n_tables * 2**log_size,)
         The count table first.
-    numbers : uint32 (320,)
-        Of each class with 4 direct bits, the least number, and 2**24 times its extra bits; classes
+    count_numbers, gap_numbers : uint32 (320,)
+        Of each class of a count or gap, the least number, and 2**24 times its extra bits; classes
         beyond 2**24 have 2**24 - 1, which no line holds. No branch, since none would be foreseen.
     positions : uint32 (n,), written
         Of each entry in its stream, places counted in the scan.
@@ -456,7 +463,7 @@ def decode_banded(
                 status = begin_line(
                     buffer,
                     tables,
-                    numbers,
+                    count_numbers,
                     thresholds,
                     n_bands,
                     width,
@@ -478,7 +485,7 @@ def decode_banded(
             word = window(buffer, bit)
             e = np.uint64(tables[first + where[lane, STATE]])
             state, n_bits = read_state(e, word)
-            number = np.uint64(numbers[e >> np.uint64(16)])
+            number = np.uint64(gap_numbers[e >> np.uint64(16)])
             n_extra = number >> np.uint64(24)
             word <<= n_bits
             gap = (number & low) + ((word >> one) >> (np.uint64(63) - n_extra))

@@ -101,6 +101,7 @@ def decode_banded_lanes(
     kinds,
     n_kinds,
     uses_cell,
+    gap_bits,
     gap_map,
     value_map,
     log_size,
@@ -221,7 +222,7 @@ def decode_banded_lanes(
             high, low = windows(buffer, bit)
             e = gather(tables, first + state, active)
             state, n_bits = read_states(e, high)
-            gap, n_extra = number_of(e >> spread(16), 4, shift_in(high, low, n_bits))
+            gap, n_extra = number_of(e >> spread(16), gap_bits, shift_in(high, low, n_bits))
             n_bits = n_bits + n_extra
             context = cell * n_each
             if n_kinds > 1:

@@ -111,6 +111,7 @@ class Plan:
     n_kinds: int = 1
     kinds: list | None = None  # by symbol
     value_grid: int = 0
+    gap_bits: int = 4
     n_gap_tables: int = 1
     n_value_tables: int = 1
     gap_map: list | object = None
@@ -222,7 +223,7 @@ def banded_sections(
     for line, count in zip(lines, counts, strict=True):
         numbers.append([(("count", 0), count, 4)])
         for (gap, symbol), (g, v) in zip(line, plan.contexts(line, width), strict=True):
-            numbers[-1].append((("gap", gap_map[g]), gap, 4))
+            numbers[-1].append((("gap", gap_map[g]), gap, plan.gap_bits))
             numbers[-1].append((("value", value_map[v]), symbol, 8))
     used = {}
     for name, number, direct in (step for line in numbers for step in line):
@@ -267,7 +268,7 @@ def banded_sections(
         "memory_bits": varint(plan.memory_bits),
         "n_kinds": varint(plan.n_kinds),
         "kinds": packed(kinds, width_for(plan.n_kinds)),
-        "value_grid": varint(plan.value_grid),
+        "form": varint(plan.value_grid + 2 * (plan.gap_bits - 4)),
         "count_table": stored_table(tables["count", 0]),
         "n_gap_tables": varint(plan.n_gap_tables),
         "n_value_tables": varint(plan.n_value_tables),
@@ -348,6 +349,7 @@ def any_plan(rng: random.Random, dims, patterns, most_tables=8):
         n_kinds=n_kinds,
         kinds=[rng.randrange(n_kinds) for _ in book],
         value_grid=rng.randrange(2),
+        gap_bits=rng.choice((4, 4, 5, 6, 8)),
         n_gap_tables=n_gap_tables,
         n_value_tables=n_value_tables,
         gap_map=lambda context: random.Random(seed ^ context).randrange(n_gap_tables),

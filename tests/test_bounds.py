@@ -17,7 +17,7 @@ import cnnzip.tensor
 from benchmarks import space
 from cnnzip import bounds
 from cnnzip.bounds import Matrix
-from cnnzip.codecs import banded, contexts
+from cnnzip.codecs import banded, contexts, fast
 from cnnzip.codecs.source import MatrixShape, source_of
 from cnnzip.dtypes import DTYPES, dtype_by_name
 from cnnzip.entropy.ans import MASSES, AnsTable, AnsTables
@@ -105,6 +105,8 @@ def check_frames(weight):
     matrix = Matrix.of(weight)
     n_weights = max(matrix.size, 1)
     for codec in bounds.CODECS:
+        if codec == "fast" and matrix.entry_counts.size > fast.MAX_VALUES:
+            continue  # test_frame_bound_refuses_what_it_cannot_bound
         coded = cnnzip.tensor.encode(weight, codec)
         frame = coded.to_frame("a name")
         bound = bounds.frame_bound(matrix, codec)
@@ -410,8 +412,8 @@ def test_a_token_takes_no_more_than_lemma_5_says_from_any_state(counts):
 def test_numbers_take_no_more_than_lemma_6_says(numbers):
     found = np.array(numbers, np.uint32)
     none = np.zeros(found.size, np.uint16)
-    classes = contexts.count_classes(found, contexts.GAP_DIRECT, none, 1)[0]
-    extra = banded.extra_bits(contexts.GAP_DIRECT)[: classes.size]
+    classes = contexts.count_classes(found, contexts.COUNT_DIRECT, none, 1)[0]
+    extra = banded.extra_bits(contexts.COUNT_DIRECT)[: classes.size]
     n_bits = found.size * bounds.entropy(classes) + classes @ extra
     assert n_bits <= bounds.numbers_bits(found.size, sum(numbers)) + 1e-6
 
@@ -428,10 +430,10 @@ def test_contexts_never_cost_more_than_the_static_ones_of_lemma_9(n):
     axis, chosen = contexts.choose(views, values, banded.LOG_SIZE)
     plain = contexts.Cells.of(views[axis], contexts.natural_scan(views[axis], 1), 1)
     static, static_bits = contexts._contexts(
-        plain, (1, 0), np.zeros(8, np.uint8), 1, True, banded.LOG_SIZE
+        plain, (1, 0, 4), np.zeros(8, np.uint8), 1, True, banded.LOG_SIZE
     )
     cells = contexts.Cells.of(views[axis], chosen.scan, chosen.n_classes)
-    memory = chosen.level_bits, chosen.memory_bits
+    memory = chosen.level_bits, chosen.memory_bits, chosen.gap_bits
     _, n_bits = contexts._contexts(
         cells, memory, chosen.kinds, chosen.n_kinds, chosen.uses_cell, banded.LOG_SIZE
     )
@@ -493,6 +495,8 @@ def test_frame_bound_refuses_what_it_cannot_bound():
         bounds.frame_bound(Matrix.of(np.ones(3, np.complex128)), "sham")
     with pytest.raises(ArgumentError, match="no bound for codec 'pack'"):
         bounds.frame_bound(Matrix.of(many), "pack")
+    with pytest.raises(ArgumentError, match="FST-2"):
+        bounds.frame_bound(Matrix.of(many[:40_000]), "fast")
     wide = MatrixShape(dtype_by_name("float32"), (3, 1 << 24))
     for codec in ("banded", "masked"):
         with pytest.raises(ArgumentError, match="BND-8"):
@@ -553,6 +557,7 @@ def test_figures_print_one_line_per_codec():
         "csc",
         "index-map",
         "banded",
+        "fast",
         "masked",
         "raw",
     ]

@@ -12,8 +12,8 @@ from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import parse_patterns, write_patterns
 from cnnzip.codecs.contexts import (
     BY_BANDS,
+    COUNT_DIRECT,
     EXPLICIT,
-    GAP_DIRECT,
     NATURAL,
     VALUE_DIRECT,
     Contexts,
@@ -151,6 +151,7 @@ class Banded(LineCodec):
                 scanned.symbols[own],
                 gap_tables[own],
                 value_tables[own],
+                contexts.gap_bits,
                 *coding,
                 words,
                 lengths,
@@ -248,6 +249,7 @@ class Banded(LineCodec):
             contexts.padded_kinds.astype(np.uint32),
             contexts.n_kinds,
             int(contexts.uses_cell),
+            contexts.gap_bits,
             gap_map,
             value_map,
             self.log_size,
@@ -296,9 +298,9 @@ class Banded(LineCodec):
                 )
             else:
                 where = np.empty((n_streams, N_KEPT), np.uint64)
-                status = decode_banded(
-                    *coded, *self._decoding, class_numbers(), positions, symbols, where
-                )
+                direct = COUNT_DIRECT, self.contexts.gap_bits
+                numbers = (class_numbers(n) for n in direct)
+                status = decode_banded(*coded, *self._decoding, *numbers, positions, symbols, where)
             inside = status in (PLACE_PAST_END, SYMBOL_PAST_END)
             check(status, f"streams {block.first} to {block.stop - 1}", "BND-7" if inside else "")
         counts = begins[1:] - begins[:-1]
@@ -347,8 +349,8 @@ class Banded(LineCodec):
             per_line = np.bincount(line, minlength=n_lines).astype(np.int64)
             entries = Entries(np.append(0, per_line.cumsum()), places, e.symbols, per_line[:0])
             gaps, gap_tables, value_tables = _tables_of(contexts, entries)
-            add(per_line, GAP_DIRECT, np.zeros(n_lines, np.uint8))
-            add(gaps, GAP_DIRECT, gap_tables)
+            add(per_line, COUNT_DIRECT, np.zeros(n_lines, np.uint8))
+            add(gaps, contexts.gap_bits, gap_tables)
             add(e.symbols, VALUE_DIRECT, value_tables)
         return found
 
@@ -359,7 +361,8 @@ class Banded(LineCodec):
         frequencies = contexts.tables.frequencies
         prices = self.log_size - np.log2(np.maximum(frequencies, 1))
         first_value_table = 1 + contexts.n_gap_tables
-        prices[:first_value_table] += extra_bits(GAP_DIRECT)[: frequencies.shape[1]]
+        prices[:1] += extra_bits(COUNT_DIRECT)[: frequencies.shape[1]]
+        prices[1:first_value_table] += extra_bits(contexts.gap_bits)[: frequencies.shape[1]]
         prices[first_value_table:] += extra_bits(VALUE_DIRECT)[: frequencies.shape[1]]
         return prices
 
@@ -434,12 +437,13 @@ def extra_bits(direct: int) -> NDArray[np.int64]:
 
 
 @cache
-def class_numbers() -> NDArray[np.uint32]:
-    """Least number and extra bits of each class with 4 direct bits (ANS-7), as the kernel reads them."""
+def class_numbers(direct: int) -> NDArray[np.uint32]:
+    """Least number and extra bits of each class (ANS-7), as the kernel reads them; uint32 (320,)."""
     found = np.full(MAX_SYMBOLS, (1 << 24) - 1, np.uint32)
-    found[:16] = np.arange(16)
-    for e in range(4, 24):
+    found[: 1 << direct] = np.arange(1 << direct)
+    for e in range(direct, 24):
         for half in (0, 1):
-            least = (2 | half) << (e - 1)
-            found[16 + 2 * (e - 4) + half] = least | (e - 1) << 24
+            klass = (1 << direct) + 2 * (e - direct) + half
+            if klass < MAX_SYMBOLS:
+                found[klass] = (2 | half) << (e - 1) | (e - 1) << 24
     return found

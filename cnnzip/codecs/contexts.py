@@ -20,7 +20,8 @@ MAX_KINDS = 16  # BND-4
 MAX_CONTEXTS = 1 << 16  # BND-5
 MAX_EXPLICIT = 1 << 16  # places; BND-3
 N_WITH_KIND = 256  # symbols that have a kind of their own; BND-4
-GAP_DIRECT, VALUE_DIRECT = 4, 8  # direct bits; BND-6
+COUNT_DIRECT, VALUE_DIRECT = 4, 8  # direct bits; BND-6
+GAP_DIRECT = range(4, 9)  # direct bits of gaps; BND-4
 BY_BANDS, NATURAL, EXPLICIT = range(3)  # kinds of scan; BND-3
 LANES = 16
 SAMPLE_ENTRIES = 1 << 16  # of which a choice is made
@@ -39,6 +40,9 @@ VALUE_CONTEXTS = (
 QUICK_MEMORIES = ((1, 0), (1, 2))
 QUICK_VALUE_CONTEXTS = ((1, True), (4, True), (4, False))
 N_REFINED = 3  # of the grids tried; on all options
+#: Bits a gap by which states may exceed the ideal length in tables of more than 4 direct bits, at
+#: most; that much must be saved, or lemma 9 of spec/bounds.md would not hold.
+STATES_MARGIN = 1.35
 TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
 QUICK_TABLE_NUMBERS = (1, 8, 32)
 CHAIN_WORK = 1 << 30  # products of weights that the search for like places may take
@@ -197,6 +201,8 @@ class Contexts:
     n_kinds : int
     uses_cell : bool
         Whether cells are a part of a value's context.
+    gap_bits : int
+        Direct bits of gaps.
     gap_map, value_map : uint8 (n_contexts,)
         Number of each context's table among the gap tables or value tables.
     n_gap_tables : int
@@ -211,6 +217,7 @@ class Contexts:
     kinds: NDArray[np.uint8]
     n_kinds: int
     uses_cell: bool
+    gap_bits: int
     gap_map: NDArray[np.uint8]
     value_map: NDArray[np.uint8]
     n_gap_tables: int
@@ -253,7 +260,7 @@ class Contexts:
                 encode_varint(self.memory_bits),
                 encode_varint(self.n_kinds),
                 pack_bits(self.kinds, least_bits(self.n_kinds)) if has_kinds else b"",
-                encode_varint(int(self.uses_cell)),
+                encode_varint(int(self.uses_cell) + 2 * (self.gap_bits - GAP_DIRECT.start)),
                 self.tables.tables[0].write(),
                 encode_varint(self.n_gap_tables),
                 encode_varint(self.n_value_tables),
@@ -278,7 +285,8 @@ class Contexts:
         n_kinds = _parse_number(cursor, 1, MAX_KINDS, "BND-4", "kinds")
         n_with_kind = min(n_values, N_WITH_KIND) if n_kinds > 1 else 0
         kinds = _parse_indices(cursor, n_with_kind, n_kinds, "BND-4", "kinds").astype(np.uint8)
-        uses_cell = bool(_parse_number(cursor, 0, 1, "BND-4", "value grid"))
+        form = _parse_number(cursor, 0, 2 * len(GAP_DIRECT) - 1, "BND-4", "form")
+        gap_bits, uses_cell = GAP_DIRECT[form // 2], bool(form % 2)
         n_cells = n_classes * scan.n_bands
         n_contexts = n_cells << memory_bits, value_contexts(n_cells, n_kinds, uses_cell)
         if max(n_contexts) > MAX_CONTEXTS:
@@ -302,6 +310,7 @@ class Contexts:
             kinds,
             n_kinds,
             uses_cell,
+            gap_bits,
             gap_map,
             value_map,
             n_tables[0],
@@ -377,17 +386,19 @@ class Cells:
         """Whether contexts are so few that the format holds them, and that they may pay."""
         return n_contexts <= min(MAX_CONTEXTS, max(self.gaps.size * self.scale, 1))
 
-    def gap_tables(self, level_bits: int, memory_bits: int, quick: bool = False) -> "Tables":
+    def gap_tables(
+        self, level_bits: int, memory_bits: int, gap_bits: int = 4, quick: bool = False
+    ) -> "Tables":
         """Find tables of gaps."""
         contexts = find_gap_contexts(
             self.gaps, self.cells, self.entries.lines, level_bits, memory_bits
         )
         n_contexts = self.n_cells << memory_bits
-        counts = count_classes(self.gaps, GAP_DIRECT, contexts, n_contexts)
+        counts = count_classes(self.gaps, gap_bits, contexts, n_contexts)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_gap = counts @ np.arange(counts.shape[1]) / counts.sum(axis=1)
         order = np.argsort(np.nan_to_num(mean_gap, nan=np.inf), kind="stable")
-        return Tables.of(counts, GAP_DIRECT, order, self.scale, quick)
+        return Tables.of(counts, gap_bits, order, self.scale, quick)
 
     def value_tables(
         self, kinds: NDArray[np.uint8], n_kinds: int, uses_cell: bool, quick: bool = False
@@ -407,6 +418,15 @@ class Cells:
             for level_bits, memory_bits in memories
             if not memory_bits or self.fits(self.n_cells << memory_bits)
         )
+
+    def best_gap_bits(self, memory: tuple[int, int]) -> int:
+        """The direct bits of gaps that take the fewest bits."""
+        level_bits, memory_bits = memory
+        costs = [
+            self.gap_tables(level_bits, memory_bits, gap_bits, quick=True).n_bits
+            for gap_bits in GAP_DIRECT
+        ]
+        return GAP_DIRECT[int(np.argmin(costs))]
 
     def best_kinds(
         self, kinds_of: dict[int, NDArray[np.uint8]], options: Sequence[tuple[int, bool]]
@@ -532,37 +552,45 @@ def choose(
             best = n_bits, axis, cells, memory, kinds
     assert best is not None
     _, axis, cells, memory, (n_kinds, uses_cell) = best
+    gap_bits = cells.best_gap_bits(memory)
     entries = views[axis]
     if cells.scale > 1:
         cells = Cells.of(entries, cells.scan, cells.thresholds.size + 1)
-    contexts, n_bits = _contexts(cells, memory, kinds_of[n_kinds], n_kinds, uses_cell, log_size)
+    contexts, n_bits = _contexts(
+        cells, (*memory, gap_bits), kinds_of[n_kinds], n_kinds, uses_cell, log_size
+    )
     plain = Cells.of(entries, natural_scan(entries, 1), 1)
-    static, static_bits = _contexts(plain, (1, 0), kinds_of[1], 1, True, log_size)
+    static, static_bits = _contexts(plain, (1, 0, 4), kinds_of[1], 1, True, log_size)
+    if gap_bits > GAP_DIRECT.start:
+        n_bits += STATES_MARGIN * entries.places.size
     return axis, contexts if n_bits < static_bits else static
 
 
 def _contexts(
     cells: Cells,
-    memory: tuple[int, int],
+    gap_choice: tuple[int, int, int],
     kinds: NDArray[np.uint8],
     n_kinds: int,
     uses_cell: bool,
     log_size: int,
 ) -> tuple[Contexts, float]:
     """Contexts for all entries, and the bits of their description and of the tokens."""
-    gaps = cells.gap_tables(*memory)
+    level_bits, memory_bits, gap_bits = gap_choice
+    gaps = cells.gap_tables(level_bits, memory_bits, gap_bits)
     values = cells.value_tables(kinds, n_kinds, uses_cell)
     per_line = cells.entries.counts
-    of_count = count_classes(per_line, GAP_DIRECT, np.zeros(per_line.size, np.uint16), 1)
-    lines = Tables.of(of_count, GAP_DIRECT, np.zeros(1, np.intp), 1.0, quick=True)
+    of_count = count_classes(per_line, COUNT_DIRECT, np.zeros(per_line.size, np.uint16), 1)
+    lines = Tables.of(of_count, COUNT_DIRECT, np.zeros(1, np.intp), 1.0, quick=True)
     tables = AnsTables((*lines.tables, *gaps.tables, *values.tables), log_size)
     contexts = Contexts(
         cells.scan,
         cells.thresholds,
-        *memory,
+        level_bits,
+        memory_bits,
         kinds,
         n_kinds,
         uses_cell,
+        gap_bits,
         gaps.map,
         values.map,
         len(gaps.tables),

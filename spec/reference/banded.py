@@ -22,7 +22,6 @@ MAX_WIDTH = 1 << 24
 MAX_STREAM = 1 << 20  # BND-8: entries of a stream of several lines
 
 COUNT_BITS = 4  # BND-6: direct bits of the number of entries of a line,
-GAP_BITS = 4  # of a gap
 VALUE_BITS = 8  # and of a symbol
 
 
@@ -36,6 +35,7 @@ class Contexts:
     n_kinds: int
     kinds: list  # of the first symbols; empty with n_kinds = 1
     value_grid: int
+    gap_bits: int  # direct bits of a gap
     count_table: list
     gap_map: list
     value_map: list
@@ -152,9 +152,10 @@ def read_contexts(cursor, n_bands, log_size, n_values):
     n_kinds, kinds = read_count(cursor, MAX_KINDS, "BND-4"), []
     if n_kinds > 1:
         kinds = read_indices(cursor, min(n_values, MAX_SYMBOLS_OF_KINDS), n_kinds, "BND-4")
-    value_grid = cursor.varint()
-    if value_grid not in (0, 1):
-        raise CorruptError("BND-4", f"value_grid is {value_grid}")
+    form = cursor.varint()
+    if form >= 10:
+        raise CorruptError("BND-4", f"form is {form}")
+    value_grid, gap_bits = form % 2, 4 + form // 2
     count_table = table(read_weights(cursor), log_size)
     n_gap_tables = read_count(cursor, MAX_TABLES, "BND-4")
     n_value_tables = read_count(cursor, MAX_TABLES, "BND-4")
@@ -169,7 +170,7 @@ def read_contexts(cursor, n_bands, log_size, n_values):
     tables = [table(read_weights(cursor), log_size) for _ in range(n_gap_tables + n_value_tables)]
     gap_tables, value_tables = tables[:n_gap_tables], tables[n_gap_tables:]
     return Contexts(
-        thresholds, level_bits, memory_bits, n_kinds, kinds, value_grid,
+        thresholds, level_bits, memory_bits, n_kinds, kinds, value_grid, gap_bits,
         count_table, gap_map, value_map, gap_tables, value_tables,
     )  # fmt: skip
 
@@ -213,7 +214,7 @@ def read_line(stream, found, most):
             raise CorruptError("BND-7", f"an entry at the end of a line of {width}")
         cell = line_class * found.n_bands + found.bands[found.scan[place]]  # BND-5
         context = contexts.gap_context(cell, memory)
-        gap = stream.number(contexts.gap_tables[contexts.gap_map[context]], GAP_BITS)
+        gap = stream.number(contexts.gap_tables[contexts.gap_map[context]], contexts.gap_bits)
         if place + gap >= width:
             raise CorruptError("BND-7", f"a gap of {gap} at place {place} of {width}")
         context = contexts.value_context(cell, before, gap)

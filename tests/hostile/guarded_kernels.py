@@ -154,6 +154,7 @@ def banded_arguments(rng, at_end):
     level_bits = rng.randrange(1, 3)
     memory_bits = level_bits * rng.randrange(4)
     n_kinds, uses_cell = rng.choice((1, 2, 16)), rng.randrange(2)
+    gap_bits = rng.randrange(4, 9)
     n_value_contexts = value_contexts(n_cells, n_kinds, bool(uses_cell))
 
     def some(n, below, step=1):
@@ -167,6 +168,7 @@ def banded_arguments(rng, at_end):
         BUFFER.array(data, at_end), cuts(rng, n_streams, data.size), begins, n_lines, width,
         rng.choice((1, 30, 5000)), thresholds, FIRST.array(some(width + 1, n_bands), at_end),
         n_bands, level_bits, memory_bits, some(257, n_kinds), n_kinds, uses_cell,
+        gap_bits,
         SECOND.array(some(n_cells << memory_bits, n_tables, 1 << log_size), at_end),
         SIXTH.array(some(n_value_contexts, n_tables, 1 << log_size), at_end), log_size,
         THIRD.array(tables, at_end),
@@ -179,7 +181,8 @@ def banded_case(rng, _, at_end):
     arguments, positions, symbols = banded_arguments(rng, at_end)
     n_streams = arguments[3].size
     where = np.zeros((n_streams, N_KEPT), np.uint64)
-    return decode_banded(*arguments, class_numbers(), positions, symbols, where)
+    numbers = class_numbers(4), class_numbers(arguments[14])
+    return decode_banded(*arguments, *numbers, positions, symbols, where)
 
 
 def banded_lanes_case(rng, _, at_end):
