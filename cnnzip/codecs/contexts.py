@@ -448,11 +448,16 @@ class Cells:
             )
         )
 
-    def label_bits(self) -> int:
-        """Bits of the description but for kinds, maps and tables."""
-        return 8 * (
-            len(self.scan.write()) + sum(len(encode_varint(int(t))) for t in self.thresholds)
-        )
+    def line_tables(self) -> "Tables":
+        """The table of the lines' counts."""
+        numbers = self.entries.counts
+        counts = count_classes(numbers, COUNT_DIRECT, np.zeros(numbers.size, np.uint16), 1)
+        return Tables.of(counts, COUNT_DIRECT, np.zeros(1, np.intp), self.scale, quick=True)
+
+    def line_bits(self) -> float:
+        """Bits of scan, thresholds and the lines' counts."""
+        thresholds = sum(len(encode_varint(int(t))) for t in self.thresholds)
+        return 8 * (len(self.scan.write()) + thresholds) + self.line_tables().n_bits
 
 
 @dataclass(frozen=True)
@@ -541,13 +546,13 @@ def choose(
             cells = Cells.of(sample, scan, n_classes, scale)
             gap_bits, _ = cells.best_memory(QUICK_MEMORIES)
             value_bits, _ = cells.best_kinds(kinds_of, QUICK_VALUE_CONTEXTS)
-            tried.append((cells.label_bits() + gap_bits + value_bits, axis, cells))
+            tried.append((cells.line_bits() + gap_bits + value_bits, axis, cells))
     tried.sort(key=lambda each: each[0])
     best: tuple[float, int, Cells, tuple[int, int], tuple[int, bool]] | None = None
     for _, axis, cells in tried[:N_REFINED]:
         gap_bits, memory = cells.best_memory(MEMORIES)
         value_bits, kinds = cells.best_kinds(kinds_of, VALUE_CONTEXTS)
-        n_bits = cells.label_bits() + gap_bits + value_bits
+        n_bits = cells.line_bits() + gap_bits + value_bits
         if best is None or n_bits < best[0]:
             best = n_bits, axis, cells, memory, kinds
     assert best is not None
@@ -556,14 +561,16 @@ def choose(
     entries = views[axis]
     if cells.scale > 1:
         cells = Cells.of(entries, cells.scan, cells.thresholds.size + 1)
-    contexts, n_bits = _contexts(
-        cells, (*memory, gap_bits), kinds_of[n_kinds], n_kinds, uses_cell, log_size
-    )
     plain = Cells.of(entries, natural_scan(entries, 1), 1)
     static, static_bits = _contexts(plain, (1, 0, 4), kinds_of[1], 1, True, log_size)
-    if gap_bits > GAP_DIRECT.start:
-        n_bits += STATES_MARGIN * entries.places.size
-    return axis, contexts if n_bits < static_bits else static
+    for n_direct in (gap_bits, GAP_DIRECT.start):
+        choice = (*memory, n_direct)
+        contexts, n_bits = _contexts(cells, choice, kinds_of[n_kinds], n_kinds, uses_cell, log_size)
+        if n_direct > GAP_DIRECT.start:
+            n_bits += STATES_MARGIN * entries.places.size
+        if n_bits < static_bits:
+            return axis, contexts
+    return axis, static
 
 
 def _contexts(
@@ -578,9 +585,7 @@ def _contexts(
     level_bits, memory_bits, gap_bits = gap_choice
     gaps = cells.gap_tables(level_bits, memory_bits, gap_bits)
     values = cells.value_tables(kinds, n_kinds, uses_cell)
-    per_line = cells.entries.counts
-    of_count = count_classes(per_line, COUNT_DIRECT, np.zeros(per_line.size, np.uint16), 1)
-    lines = Tables.of(of_count, COUNT_DIRECT, np.zeros(1, np.intp), 1.0, quick=True)
+    lines = cells.line_tables()
     tables = AnsTables((*lines.tables, *gaps.tables, *values.tables), log_size)
     contexts = Contexts(
         cells.scan,
