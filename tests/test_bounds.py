@@ -17,7 +17,8 @@ import cnnzip.tensor
 from benchmarks import space
 from cnnzip import bounds
 from cnnzip.bounds import Matrix
-from cnnzip.codecs import banded, contexts, fast
+from cnnzip.codecs import banded, contexts, fast, planning
+from cnnzip.codecs.entry_list import EntryList
 from cnnzip.codecs.source import MatrixShape, source_of
 from cnnzip.dtypes import DTYPES, dtype_by_name
 from cnnzip.entropy.ans import MASSES, AnsTable, AnsTables
@@ -425,16 +426,16 @@ def test_contexts_never_cost_more_than_the_static_ones_of_lemma_9(n):
     distinct = source_of(even.astype(np.float32))[0].distinct
     shape = source_of(even.astype(np.float32))[0].shape
     number, patterns = distinct.by_count()
-    rows = contexts.Entries.of_rows(shape, distinct, number)
+    rows = EntryList.of_rows(shape, distinct, number)
     views, values = [rows, rows.transposed()], patterns.view(np.float32).astype(np.float64)
-    axis, chosen = contexts.choose(views, values, banded.LOG_SIZE)
-    plain = contexts.Cells.of(views[axis], contexts.natural_scan(views[axis], 1), 1)
-    static, static_bits = contexts._contexts(
+    axis, chosen = planning.choose(views, values, banded.LOG_SIZE)
+    plain = planning.Cells.of(views[axis], planning.natural_scan(views[axis], 1), 1)
+    static, static_bits = planning._contexts(
         plain, (1, 0, 4), np.zeros(8, np.uint8), 1, True, banded.LOG_SIZE
     )
-    cells = contexts.Cells.of(views[axis], chosen.scan, chosen.n_classes)
+    cells = planning.Cells.of(views[axis], chosen.scan, chosen.n_classes)
     memory = chosen.level_bits, chosen.memory_bits, chosen.gap_bits
-    _, n_bits = contexts._contexts(
+    _, n_bits = planning._contexts(
         cells, memory, chosen.kinds, chosen.n_kinds, chosen.uses_cell, banded.LOG_SIZE
     )
     assert n_bits <= static_bits

@@ -17,16 +17,15 @@ from cnnzip.codecs.contexts import (
     NATURAL,
     VALUE_DIRECT,
     Contexts,
-    Entries,
-    choose,
     count_classes,
     find_gap_contexts,
     find_gaps,
     find_value_contexts,
 )
+from cnnzip.codecs.entry_list import EntryList
 from cnnzip.codecs.faults import check
-from cnnzip.codecs.lines import Block, LineCodec, Lines, scratch, stream_starts
-from cnnzip.codecs.lines import Entries as Decoded
+from cnnzip.codecs.lines import LANES, Block, Entries, LineCodec, Lines, scratch, stream_starts
+from cnnzip.codecs.planning import choose
 from cnnzip.codecs.source import MatrixShape, Source
 from cnnzip.entropy.ans import LOG_SIZES, MAX_SYMBOLS
 from cnnzip.entropy.varints import Cursor, encode_varint
@@ -36,7 +35,6 @@ from cnnzip_native.status import PLACE_PAST_END, SYMBOL_PAST_END
 STREAM_ENTRIES = 1 << 12  # what the encoder aims at in large matrices
 LEAST_STREAM_ENTRIES = 1 << 10  # in small ones, for sixteen streams that decode at once
 BLOCK_ENTRIES = 1 << 18
-LANES = 16
 LEAST_LANES = 4  # fewer streams decode faster one after the other
 LOG_SIZE = 10  # 4 KiB a table; 11 saves 0.1 % and doubles what is resident
 MAX_WIDTH = 1 << 24  # BND-8
@@ -113,7 +111,7 @@ class Banded(LineCodec):
             ends = np.zeros(lines.n_streams + 1, np.int64)
             nothing = frozen(np.empty(0, np.uint8))
             return cls(source.shape, lines, patterns, LOG_SIZE, None, ends, ends, nothing)
-        rows = Entries.of_rows(source.shape, distinct, number)
+        rows = EntryList.of_rows(source.shape, distinct, number)
         views = [rows, rows.transposed()]
         axis, contexts = choose(views, _numbers(source.shape, patterns), LOG_SIZE)
         return cls._coded(source.shape, axis, patterns, contexts, views[axis])
@@ -125,7 +123,7 @@ class Banded(LineCodec):
         axis: int,
         patterns: NDArray[np.unsignedinteger],
         contexts: Contexts,
-        entries: Entries,
+        entries: EntryList,
     ) -> Self:
         from cnnzip_native.banded import encode_banded, write_words
 
@@ -269,7 +267,7 @@ class Banded(LineCodec):
         """As many streams as make `BLOCK_ENTRIES`, by whole rounds of lanes."""
         return self.blocks_by_entries(self.entry_ends, BLOCK_ENTRIES, 2 * LANES)
 
-    def decode_block(self, block: Block) -> Decoded:
+    def decode_block(self, block: Block) -> Entries:
         """Decode the streams of a block in turns."""
         from cnnzip_native.banded import N_KEPT, decode_banded
         from cnnzip_native.banded_lanes import STAGED, decode_banded_lanes
@@ -304,7 +302,7 @@ class Banded(LineCodec):
             inside = status in (PLACE_PAST_END, SYMBOL_PAST_END)
             check(status, f"streams {block.first} to {block.stop - 1}", "BND-7" if inside else "")
         counts = begins[1:] - begins[:-1]
-        return Decoded(
+        return Entries(
             positions, symbols, begins[:-1], counts, first_line, lines.per_stream, lines.width
         )
 
@@ -347,7 +345,7 @@ class Banded(LineCodec):
             )
             n_lines = min(block.stop * e.lines_per_stream, self.lines.n_lines) - e.first_line
             per_line = np.bincount(line, minlength=n_lines).astype(np.int64)
-            entries = Entries(np.append(0, per_line.cumsum()), places, e.symbols, per_line[:0])
+            entries = EntryList(np.append(0, per_line.cumsum()), places, e.symbols, per_line[:0])
             gaps, gap_tables, value_tables = _tables_of(contexts, entries)
             add(per_line, COUNT_DIRECT, np.zeros(n_lines, np.uint8))
             add(gaps, contexts.gap_bits, gap_tables)
@@ -404,7 +402,7 @@ def stream_entries(n_entries: int) -> int:
 
 
 def _tables_of(
-    contexts: Contexts, scanned: Entries
+    contexts: Contexts, scanned: EntryList
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Gap of every entry of a scan, and the tables of its gap and value, the count table first."""
     gaps, cells = find_gaps(scanned, contexts.classes(scanned.counts), contexts.scan)
@@ -424,7 +422,7 @@ def _numbers(shape: MatrixShape, patterns: NDArray[np.unsignedinteger]) -> NDArr
         return np.nan_to_num(real.astype(np.float64), posinf=np.inf, neginf=-np.inf)
 
 
-def _most_entries(entries: Entries, per_stream: int) -> int:
+def _most_entries(entries: EntryList, per_stream: int) -> int:
     """Entries of the fullest stream."""
     starts = entries.lines[:-1:per_stream]
     return int(np.diff(starts, append=entries.lines[-1]).max())

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from cnnzip.codecs import threads
 from cnnzip.codecs.base import CannotEncodeError, check_section_count, frozen
 from cnnzip.codecs.codebook import parse_patterns, write_patterns
-from cnnzip.codecs.contexts import Entries as Scanned
+from cnnzip.codecs.entry_list import EntryList
 from cnnzip.codecs.faults import check
-from cnnzip.codecs.lines import Block, Entries, LineCodec, Lines, Vector, scratch
+from cnnzip.codecs.lines import LANES, Block, Entries, LineCodec, Lines, Vector, scratch
 from cnnzip.codecs.sham import length_bytes
 from cnnzip.codecs.source import MatrixShape, Source
 from cnnzip.entropy.varints import Cursor, encode_varint
@@ -24,7 +24,6 @@ STREAM_TOKENS = 1 << 14  # what is decoded and multiplied at a time
 BLOCK_TOKENS = 1 << 16
 MAX_VALUES = 1 << 15  # FST-2
 MAX_WIDTH = 1 << 30  # FST-6
-LANES = 16
 SHORT_ROWS = 16  # so many times more rows than columns, and columns are scanned
 
 
@@ -81,7 +80,7 @@ class Fast(LineCodec):
         assert distinct is not None
         number, patterns = distinct.by_count()
         axis = scan_axis(shape)
-        entries = Scanned.of_rows(shape, distinct, number)
+        entries = EntryList.of_rows(shape, distinct, number)
         if axis:
             entries = entries.transposed()
         best = None

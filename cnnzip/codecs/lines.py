@@ -18,6 +18,7 @@ from cnnzip.entropy.varints import Cursor
 from cnnzip.errors import ArgumentError, CorruptError
 
 PANEL = 16  # columns that a product with a matrix takes at a time
+LANES = 16  # streams, tokens or weights that kernels take at a time
 Vector = NDArray[np.floating]
 
 
