@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import isqrt
 from typing import NamedTuple
 
@@ -99,7 +98,7 @@ class AnsTables:
     tables: tuple[AnsTable, ...]
     log_size: int
 
-    @cached_property
+    @property
     def frequencies(self) -> NDArray[np.int64]:
         """Frequencies of each table's symbols; int64 (n_tables, n_symbols of the largest)."""
         widest = max(table.weights.size for table in self.tables)
@@ -108,30 +107,33 @@ class AnsTables:
             row[: table.weights.size] = table.frequencies(self.log_size)
         return found
 
-    @cached_property
-    def _spreads(self) -> NDArray[np.uint16]:
+    def _spread(self, frequencies: NDArray[np.int64]) -> NDArray[np.uint16]:
         from cnnzip_native.ans import spread_symbols
 
         spreads = np.empty((len(self.tables), 1 << self.log_size), np.uint16)
-        for frequencies, spread in zip(self.frequencies, spreads, strict=True):
-            spread_symbols(frequencies, self.log_size, spread)
+        for row, spread in zip(frequencies, spreads, strict=True):
+            spread_symbols(row, self.log_size, spread)
         return spreads
 
     def encoding(self) -> Coding:
         """Encoder's view: the states of each symbol."""
         from cnnzip_native.ans import build_encoding
 
-        places = np.cumsum(self.frequencies, axis=1) - self.frequencies
-        states = np.empty_like(self._spreads)
-        for spread, place, row in zip(self._spreads, places, states, strict=True):
+        frequencies = self.frequencies
+        places = np.cumsum(frequencies, axis=1) - frequencies
+        spreads = self._spread(frequencies)
+        states = np.empty_like(spreads)
+        for spread, place, row in zip(spreads, places, states, strict=True):
             build_encoding(spread, place.copy(), row)
-        return Coding(self.frequencies, places, states)
+        return Coding(frequencies, places, states)
 
     def decoding(self) -> NDArray[np.uint32]:
         """Decoder's view: an entry for each state; uint32 (n_tables, 2**log_size)."""
         from cnnzip_native.ans import build_decoding
 
-        tables = np.empty(self._spreads.shape, np.uint32)
-        for spread, frequencies, table in zip(self._spreads, self.frequencies, tables, strict=True):
-            build_decoding(spread, self.log_size, frequencies.copy(), table)
+        frequencies = self.frequencies
+        spreads = self._spread(frequencies)
+        tables = np.empty(spreads.shape, np.uint32)
+        for spread, row, table in zip(spreads, frequencies, tables, strict=True):
+            build_decoding(spread, self.log_size, row.copy(), table)
         return tables

@@ -139,3 +139,32 @@ def test_banded_takes_entries_that_crowd_in_few_lines(axis):
     tensor = cnnzip.encode(crowded.T if axis else crowded, "banded")
     again = cnnzip.CodedTensor.from_frame(tensor.to_frame())
     assert np.array_equal(again.decode(), crowded.T if axis else crowded)
+
+
+def held_bytes(thing, seen):
+    """Bytes of all arrays that an object holds, bases once."""
+    if isinstance(thing, np.ndarray):
+        base = thing if thing.base is None else thing.base
+        seen[id(base)] = base.nbytes if isinstance(base, np.ndarray) else len(base)
+    elif isinstance(thing, tuple | list):
+        for part in thing:
+            held_bytes(part, seen)
+    elif isinstance(thing, dict):
+        for part in thing.values():
+            held_bytes(part, seen)
+    elif hasattr(thing, "__dict__"):
+        held_bytes(vars(thing), seen)
+    return sum(seen.values())
+
+
+@pytest.mark.parametrize("codec", ["banded", "fast"])
+def test_what_stays_in_memory_is_little_more_than_the_frame(codec):
+    rng = np.random.default_rng(0)
+    columns = rng.random(400) ** 3  # many contexts, so many tables
+    weight = np.where(rng.random((1500, 400)) < columns, rng.integers(1, 30, (1500, 400)), 0)
+    weight = np.repeat(weight.astype(np.float32), 2, axis=1)
+    tensor = cnnzip.encode(weight, codec)
+    tensor.decode()
+    tensor.matvec(np.ones(800, np.float32))
+    tensor.matmat(np.ones((800, 20), np.float32))
+    assert held_bytes(tensor.coded, {}) < 1.15 * tensor.nbytes + (256 << 10)
