@@ -22,6 +22,7 @@ from cnnzip.codecs.contexts import COUNT_DIRECT, GAP_DIRECT, VALUE_DIRECT
 from cnnzip.codecs.ham import STREAM_WEIGHTS
 from cnnzip.codecs.index_map import index_width
 from cnnzip.codecs.names import CODEC_NAMES
+from cnnzip.codecs.planning import MAX_JOINED
 from cnnzip.codecs.sham import STREAM_ENTRIES, length_bytes, place_bytes
 from cnnzip.codecs.source import MatrixShape, Source, source_of
 from cnnzip.container.frame import Header, frame_bytes
@@ -435,7 +436,7 @@ def grid_bound(coded: Banded) -> int:
     >>> from cnnzip import encode
     >>> tensor = encode(np.eye(64, dtype=np.float32), "banded")
     >>> tensor.nbytes, grid_bound(tensor.coded)
-    (128, 128)
+    (104, 104)
     """
     n_streams, most = coded.lines.n_streams, 0
     if coded.contexts is not None:
@@ -515,6 +516,7 @@ def _banded_bound_along(matrix: Matrix, n_lines: int, width: int) -> tuple[int, 
     values = _symbol_classes(counts)
     of_count = _n_classes(min(width, n_entries), COUNT_DIRECT)
     of_gap = _n_classes(min(width - 1, rest), GAP_DIRECT.start)
+    of_joined = _n_classes(min(max(width, MAX_JOINED) - 1, rest), GAP_DIRECT.start)
     # Ideal bits of the tokens, and the bytes of bands and contexts, maps left out.
     n_bits = numbers_bits(n_lines, n_entries) + n_lines * table_loss(of_count)
     n_bits += numbers_bits(n_entries, rest) + n_entries * table_loss(of_gap)
@@ -523,7 +525,7 @@ def _banded_bound_along(matrix: Matrix, n_lines: int, width: int) -> tuple[int, 
     n_bits -= float(values @ np.log2(shares))
     contexts = 9 + sum(map(_table_bytes, (of_count, of_gap, values.size)))
     n_bits += n_lines * state_loss(of_count)
-    n_bits += n_entries * (state_loss(of_gap) + state_loss(values.size))
+    n_bits += n_entries * (state_loss(of_joined) + state_loss(values.size))
     aim = banded.stream_entries(n_entries)
     n_streams = min(n_lines, max(2 * n_entries // aim, matrix.size >> 18) + 1)
     most = contexts + floor(n_bits + n_streams * (banded.LOG_SIZE + 7) + 1) // 8

@@ -66,8 +66,8 @@ def find_gaps(positions, lines, classes, bands, n_bands, gaps, cells):
     lines : int64 (n_lines + 1,)
         Line i has the entries from ``lines[i]`` on, up to ``lines[i + 1]``.
     classes : int64 (n_lines,)
-    bands : uint8 (width + 1,)
-        Of each place in the scan.
+    bands : uint8 (n,)
+        Of each place in the scan; the last, also of all places beyond.
     n_bands : int64
     gaps : uint32 (n_entries,), written
     cells : uint16 (n_entries,), written
@@ -79,7 +79,8 @@ def find_gaps(positions, lines, classes, bands, n_bands, gaps, cells):
         for entry in range(lines[line], lines[line + 1]):
             place = np.int64(positions[entry])
             gaps[entry] = np.uint32(place - start)
-            cells[entry] = np.uint16(classes[line] * n_bands + np.int64(bands[start]))
+            band = np.int64(bands[min(start, np.int64(bands.size - 1))])
+            cells[entry] = np.uint16(classes[line] * n_bands + band)
             start = place + 1
 
 
@@ -179,6 +180,7 @@ def encode_banded(
     gap_tables,
     value_tables,
     gap_bits,
+    joined,
     frequencies,
     places,
     states,
@@ -196,6 +198,8 @@ def encode_banded(
         Tables of each entry, counted from the count table, which is 0.
     gap_bits : int64
         Direct bits of gaps.
+    joined : int64
+        1 where counts are left out.
     frequencies : int64 (n_tables, n_classes)
     places : int64 (n_tables, n_classes)
         Where each symbol's states begin in `states`.
@@ -245,6 +249,8 @@ def encode_banded(
                 lengths,
                 at,
             )
+        if joined:
+            continue
         at -= 1
         state = push(
             lines[line + 1] - lines[line],
@@ -375,6 +381,7 @@ def decode_banded(
     n_kinds,
     uses_cell,
     gap_bits,
+    joined,
     gap_map,
     value_map,
     log_size,
@@ -397,8 +404,8 @@ def decode_banded(
     n_lines : int64 (n_streams,)
     width, n_values : int64
     thresholds : int64 (n_classes - 1,)
-    bands : uint32 (width + 1,)
-        Of each place in the scan; the last, past the end, is any.
+    bands : uint32 (n,)
+        Of each place in the scan; the last, also of all places beyond.
     n_bands, level_bits, memory_bits : int64
     kinds : uint32 (257,)
         Kind of each symbol up to 255, and of those beyond.
@@ -407,6 +414,8 @@ def decode_banded(
         1 where cells are a part of a value's context, else 0.
     gap_bits : int64
         Direct bits of gaps.
+    joined : int64
+        1 where the lines of a stream are read as one, without counts.
     gap_map, value_map : uint32 (n_contexts,)
         Of each context, where its table begins in `tables`.
     log_size : int64
@@ -445,6 +454,7 @@ def decode_banded(
     log = np.uint64(log_size)
     past = np.uint64(width)
     most = np.uint64(n_values)
+    last_band = np.uint64(bands.size - 1)
     n_active = n_lines.size
     for s in range(n_active):
         bit = np.uint64(starts[s]) << np.uint64(3)
@@ -454,6 +464,14 @@ def decode_banded(
         where[s, LINE_END] = np.uint64(begins[s])
         where[s, NEXT_BASE] = np.uint64(0)
         where[s, STREAM] = np.uint64(s)
+        if joined:
+            where[s, LINE_END] = np.uint64(begins[s + 1])
+            where[s, BASE] = np.uint64(0)
+            where[s, NEXT_BASE] = np.uint64(n_lines[s]) * past
+            where[s, PLACE] = np.uint64(0)
+            where[s, FIRST_CELL] = np.uint64(0)
+            where[s, MEMORY] = np.uint64(0)
+            where[s, KIND] = np.uint64(0)
     while n_active > 0:
         lane = 0
         while lane < n_active:
@@ -480,7 +498,7 @@ def decode_banded(
                 continue
             bit = where[lane, BIT]
             place = where[lane, PLACE]
-            cell = where[lane, FIRST_CELL] + np.uint64(bands[place])
+            cell = where[lane, FIRST_CELL] + np.uint64(bands[min(place, last_band)])
             first = np.uint64(gap_map[(cell << memories) + where[lane, MEMORY]])
             word = window(buffer, bit)
             e = np.uint64(tables[first + where[lane, STATE]])
@@ -504,7 +522,7 @@ def decode_banded(
                 symbol = np.uint64(found)
                 bit += n_extra
             place += gap
-            if place >= past:
+            if place >= where[lane, NEXT_BASE] - where[lane, BASE]:
                 return PLACE_PAST_END
             if symbol >= most:
                 return SYMBOL_PAST_END

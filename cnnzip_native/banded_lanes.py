@@ -102,6 +102,7 @@ def decode_banded_lanes(
     n_kinds,
     uses_cell,
     gap_bits,
+    joined,
     gap_map,
     value_map,
     log_size,
@@ -120,7 +121,7 @@ def decode_banded_lanes(
     buffer : uint8 (n_bytes,)
         Of at least 8 bytes, and below 2**29.
     width : int64
-        Below 2**18.
+        Below 2**18, and so for the lines of a stream together where they are joined.
     thresholds : uint32 (n_classes - 1,)
     stage : uint32 (2 * STAGED * 16,), written
     lanes : int64 (2, 16), written
@@ -138,7 +139,7 @@ def decode_banded_lanes(
     Source: ANS-5 to ANS-7, BND-5 to BND-7, LIN-5.
     """
     zero, one = spread(0), spread(1)
-    past, last_place, most = spread(width), spread(width - 1), spread(n_values)
+    past, most, last_band = spread(width), spread(n_values), spread(bands.size - 1)
     levels, memories = spread(level_bits), spread(memory_bits)
     mask = spread((1 << memory_bits) - 1)
     both_kinds = spread(n_kinds)
@@ -190,6 +191,15 @@ def decode_banded_lanes(
                     entries_left = with_lane(entries_left, lane, begins[s + 1] - begins[s])
                     left = with_lane(left, lane, 0)
                     base = with_lane(base, lane, -width)
+                    if joined:
+                        past = with_lane(past, lane, n_lines[s] * width)
+                        lines_left = with_lane(lines_left, lane, 0)
+                        entries_left = with_lane(entries_left, lane, 0)
+                        left = with_lane(left, lane, begins[s + 1] - begins[s])
+                        base = with_lane(base, lane, 0)
+                        place = with_lane(place, lane, 0)
+                        memory = with_lane(memory, lane, 0)
+                        kind = with_lane(kind, lane, 0)
                     is_active = with_lane(is_active, lane, 1)
                     lane_streams[lane] = s
                     ends[lane] = begins[s]
@@ -217,7 +227,7 @@ def decode_banded_lanes(
             memory = select(ended, zero, memory)
             kind = select(ended, zero, kind)
         else:  # an entry of every lane
-            cell = first_cell + gather(bands, place, active)
+            cell = first_cell + gather(bands, least(place, last_band), active)
             first = gather(gap_map, (cell << memories) + memory, active)
             high, low = windows(buffer, bit)
             e = gather(tables, first + state, active)
@@ -240,7 +250,7 @@ def decode_banded_lanes(
             place = place + gap
             wrong_place = wrong_place | (active & (place >= past))
             wrong_symbol = wrong_symbol | (active & (symbol >= most))
-            place = least(place, last_place)
+            place = least(place, past - one)
             store(stage, n_staged * LANES, base + place)
             store(stage, (STAGED + n_staged) * LANES, symbol)
             n_staged += 1

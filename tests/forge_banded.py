@@ -5,7 +5,7 @@ maps and the tables are given, or plain. So a reader is shown descriptions that 
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt, log2, prod
 
 from tests import forge
@@ -112,6 +112,7 @@ class Plan:
     kinds: list | None = None  # by symbol
     value_grid: int = 0
     gap_bits: int = 4
+    joined: int = 0
     n_gap_tables: int = 1
     n_value_tables: int = 1
     gap_map: list | object = None
@@ -208,20 +209,28 @@ def banded_sections(
     """
     axis = plan.axis if plan.axis in (0, 1) else 0
     found, width = matrix_lines(dims, axis, list(weights))
+    if plan.joined:  # the lines of a stream are one
+        step = plan.lines_per_stream
+        found = [
+            [p for line in found[k : k + step] for p in line] for k in range(0, len(found), step)
+        ]
+        plan = replace(plan, bands=None, scan=1)
     order, book = plan.order(width), plan.patterns
     if book is None:
-        book = list(dict.fromkeys(p for line in found for p in (line[q] for q in order) if p))
+        scanned = (line if plan.joined else [line[q] for q in order] for line in found)
+        book = list(dict.fromkeys(p for line in scanned for p in line if p))
     if lines is None:
         lines, symbols = [], {pattern: symbol for symbol, pattern in enumerate(book)}
         for line in found:
-            places = [k for k, place in enumerate(order) if line[place]]
+            scanned = line if plan.joined else [line[place] for place in order]
+            places = [k for k, pattern in enumerate(scanned) if pattern]
             gaps = [k - before - 1 for before, k in zip([-1, *places], places, strict=False)]
-            lines.append([(g, symbols[line[order[k]]]) for g, k in zip(gaps, places, strict=True)])
+            lines.append([(g, symbols[scanned[k]]) for g, k in zip(gaps, places, strict=True)])
     counts = [len(line) for line in lines] if counts is None else counts
     gap_map, value_map = plan.maps()
     numbers = []  # by line: the table, as a pair of its kind and its number, and the number coded
     for line, count in zip(lines, counts, strict=True):
-        numbers.append([(("count", 0), count, 4)])
+        numbers.append([] if plan.joined else [(("count", 0), count, 4)])
         for (gap, symbol), (g, v) in zip(line, plan.contexts(line, width), strict=True):
             numbers[-1].append((("gap", gap_map[g]), gap, plan.gap_bits))
             numbers[-1].append((("value", value_map[v]), symbol, 8))
@@ -238,6 +247,7 @@ def banded_sections(
         for k in range(n):
             tables[kind, k] = given[k] if given else weights_of(used.get((kind, k)))
     per, n_entries = plan.lines_per_stream, [len(line) for line in lines]
+    per = 1 if plan.joined else per
     if streams is None and not book:
         streams = [b""] * len(lines[::per])
     elif streams is None:
@@ -254,7 +264,7 @@ def banded_sections(
     named = isinstance(plan.scan, list)
     description = {
         "axis": varint(plan.axis),
-        "lines_per_stream": varint(per),
+        "lines_per_stream": varint(plan.lines_per_stream),
         "n_entries": varint(sum(n_entries)),
         "log_size": varint(plan.log_size),
         "codebook": forge.codebook(dtype, book),
@@ -268,8 +278,8 @@ def banded_sections(
         "memory_bits": varint(plan.memory_bits),
         "n_kinds": varint(plan.n_kinds),
         "kinds": packed(kinds, width_for(plan.n_kinds)),
-        "form": varint(plan.value_grid + 2 * (plan.gap_bits - 4)),
-        "count_table": stored_table(tables["count", 0]),
+        "form": varint(plan.value_grid + 2 * (plan.gap_bits - 4) + 10 * plan.joined),
+        "count_table": b"" if plan.joined else stored_table(tables["count", 0]),
         "n_gap_tables": varint(plan.n_gap_tables),
         "n_value_tables": varint(plan.n_value_tables),
         "gap_map": packed(gap_map, width_for(plan.n_gap_tables)),
@@ -335,6 +345,9 @@ def any_plan(rng: random.Random, dims, patterns, most_tables=8):
     n_kinds = rng.choice((1, 2, 3, 4, 5, 16))
     n_gap_tables, n_value_tables = rng.randint(1, most_tables), rng.randint(1, most_tables)
     seed, scan = rng.randrange(1 << 30), rng.choice((0, 1, 2))
+    joined = int(rng.random() < 0.2)
+    if joined:
+        n_bands, n_classes, scan = 1, 1, 1
     return Plan(
         axis=axis,
         lines_per_stream=rng.randint(1, max(1, min(len(lines), rng.choice((1, 3, 1000))))),
@@ -350,6 +363,7 @@ def any_plan(rng: random.Random, dims, patterns, most_tables=8):
         kinds=[rng.randrange(n_kinds) for _ in book],
         value_grid=rng.randrange(2),
         gap_bits=rng.choice((4, 4, 5, 6, 8)),
+        joined=joined,
         n_gap_tables=n_gap_tables,
         n_value_tables=n_value_tables,
         gap_map=lambda context: random.Random(seed ^ context).randrange(n_gap_tables),

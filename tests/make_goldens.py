@@ -566,7 +566,7 @@ def invalid_banded():
         "banded-of-17-kinds": ("BND-4", banded_of(n_kinds=17)),
         "banded-kind-outside": ("BND-4", parts(kinds=packed([2, 3, 1], 2))),
         "banded-kinds-padding": ("NUM-3", parts(kinds=b"\x85")),
-        "banded-form-of-10": ("BND-4", parts(form=varint(10))),
+        "banded-form-of-20": ("BND-4", parts(form=varint(20))),
         "banded-of-65-gap-tables": ("BND-4", parts(n_gap_tables=varint(65))),
         "banded-contexts-of-gaps-too-many": (
             "BND-5", banded_of(**many, level_bits=1, memory_bits=5, n_kinds=1),

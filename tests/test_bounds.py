@@ -428,12 +428,15 @@ def test_contexts_never_cost_more_than_the_static_ones_of_lemma_9(n):
     number, patterns = distinct.by_count()
     rows = EntryList.of_rows(shape, distinct, number)
     views, values = [rows, rows.transposed()], patterns.view(np.float32).astype(np.float64)
-    axis, chosen = planning.choose(views, values, banded.LOG_SIZE)
+    axis, chosen = planning.choose(views, [4, 4], values, banded.LOG_SIZE)
     plain = planning.Cells.of(views[axis], planning.natural_scan(views[axis], 1), 1)
     static, static_bits = planning._contexts(
         plain, (1, 0, 4), np.zeros(8, np.uint8), 1, True, banded.LOG_SIZE
     )
-    cells = planning.Cells.of(views[axis], chosen.scan, chosen.n_classes)
+    if chosen.joined:
+        cells = planning.Cells.of_joined(views[axis], 4)
+    else:
+        cells = planning.Cells.of(views[axis], chosen.scan, chosen.n_classes)
     memory = chosen.level_bits, chosen.memory_bits, chosen.gap_bits
     _, n_bits = planning._contexts(
         cells, memory, chosen.kinds, chosen.n_kinds, chosen.uses_cell, banded.LOG_SIZE

@@ -56,10 +56,12 @@ class Grid:
     n_kinds: int
     n_gap_tables: int
     n_value_tables: int
+    joined: bool
 
     def __str__(self) -> str:
         return (
-            f"{'columns' if self.axis else 'rows'}, scanned {SCANS[self.scan]}; "
+            f"{'columns' if self.axis else 'rows'}{' joined' * self.joined}, "
+            f"scanned {SCANS[self.scan]}; "
             f"{self.n_classes} classes x {self.n_bands} bands; {self.memory_bits} bits of gaps "
             f"before, {self.n_kinds} kinds of values before; "
             f"tables: {self.n_gap_tables} of gaps, {self.n_value_tables} of values"
@@ -113,35 +115,34 @@ class Banded(LineCodec):
             return cls(source.shape, lines, patterns, LOG_SIZE, None, ends, ends, nothing)
         rows = EntryList.of_rows(source.shape, distinct, number)
         views = [rows, rows.transposed()]
-        axis, contexts = choose(views, _numbers(source.shape, patterns), LOG_SIZE)
-        return cls._coded(source.shape, axis, patterns, contexts, views[axis])
+        cut = [_lines(source.shape, axis, entries) for axis, entries in enumerate(views)]
+        values = _numbers(source.shape, patterns)
+        axis, contexts = choose(views, [lines.per_stream for lines in cut], values, LOG_SIZE)
+        return cls._coded(source.shape, cut[axis], patterns, contexts, views[axis])
 
     @classmethod
     def _coded(
         cls,
         shape: MatrixShape,
-        axis: int,
+        lines: Lines,
         patterns: NDArray[np.unsignedinteger],
         contexts: Contexts,
         entries: EntryList,
     ) -> Self:
         from cnnzip_native.banded import encode_banded, write_words
 
-        n_entries = entries.places.size
-        lines = Lines.for_entries(shape, axis, n_entries, stream_entries(n_entries))
-        while (
-            lines.per_stream > 1 and _most_entries(entries, lines.per_stream) > MAX_STREAM_ENTRIES
-        ):  # entries crowd in few lines
-            lines = Lines(shape, axis, lines.per_stream // 2)
-        scanned = entries.in_scan(contexts.scan.places)
+        if contexts.joined:
+            scanned, line_ends = entries.joined(lines.per_stream), np.arange(lines.n_streams + 1)
+        else:
+            scanned = entries.in_scan(contexts.scan.places)
+            line_ends = np.append(0, lines.ends)
         gaps, gap_tables, value_tables = _tables_of(contexts, scanned)
         coding = contexts.tables.encoding()
-        line_ends = np.append(0, lines.ends)
         parts, ends = [], scanned.lines[line_ends]
         for s in range(lines.n_streams):
             own = slice(int(ends[s]), int(ends[s + 1]))
             lines_here = scanned.lines[line_ends[s] : line_ends[s + 1] + 1] - ends[s]
-            n_tokens = 2 * (own.stop - own.start) + lines_here.size - 1
+            n_tokens = 2 * (own.stop - own.start) + (not contexts.joined) * (lines_here.size - 1)
             words, lengths = np.empty(n_tokens, np.uint64), np.empty(n_tokens, np.uint8)
             first = encode_banded(
                 lines_here,
@@ -150,6 +151,7 @@ class Banded(LineCodec):
                 gap_tables[own],
                 value_tables[own],
                 contexts.gap_bits,
+                int(contexts.joined),
                 *coding,
                 words,
                 lengths,
@@ -207,6 +209,8 @@ class Banded(LineCodec):
         contexts = (
             Contexts.parse(cursor, lines.width, patterns.size, log_size) if n_entries else None
         )
+        if contexts and contexts.joined and lines.per_stream * lines.width >= MAX_WIDTH:
+            raise CorruptError("BND-8", "line", "joined lines of 2^24 places or more")
         if 2 * lines.n_streams > cursor.left:
             raise TruncatedError("BND-1", "streams", f"{lines.n_streams} in {cursor.left} bytes")
         pairs = cursor.varints(2 * lines.n_streams)
@@ -230,8 +234,9 @@ class Banded(LineCodec):
 
     @property
     def scan(self) -> NDArray[np.intp] | None:
-        """Places in the order of the scan (BND-3)."""
-        return self.contexts.scan.places if self.contexts else None
+        """Places in the order of the scan (BND-3), None where it is the natural one."""
+        scan = self.contexts.scan if self.contexts else None
+        return None if scan is None or scan.kind == NATURAL else scan.places
 
     @cached_property
     def _decoding(self) -> tuple[Any, ...]:
@@ -248,6 +253,7 @@ class Banded(LineCodec):
             contexts.n_kinds,
             int(contexts.uses_cell),
             contexts.gap_bits,
+            int(contexts.joined),
             gap_map,
             value_map,
             self.log_size,
@@ -259,7 +265,9 @@ class Banded(LineCodec):
         """Whether sixteen streams at a time can be decoded, and this is faster here."""
         from cnnzip_native._lanes import HAS_AVX512
 
-        fits = self.lines.width < 1 << 18 and 8 <= self.streams.size < 1 << 29
+        joined = self.contexts is not None and self.contexts.joined
+        width = self.lines.width * (self.lines.per_stream if joined else 1)
+        fits = width < 1 << 18 and 8 <= self.streams.size < 1 << 29
         return HAS_AVX512 and fits
 
     @cached_property
@@ -323,6 +331,7 @@ class Banded(LineCodec):
             contexts.n_kinds,
             contexts.n_gap_tables,
             contexts.n_value_tables,
+            contexts.joined,
         )
 
     def token_counts(self) -> NDArray[np.int64]:
@@ -339,6 +348,13 @@ class Banded(LineCodec):
 
         for block in self.blocks:
             e = self.decode_block(block)
+            if contexts.joined:
+                ends = np.append(0, e.counts.cumsum())
+                scanned = EntryList(ends, e.positions, e.symbols, e.counts[:0])
+                gaps, gap_tables, value_tables = _tables_of(contexts, scanned)
+                add(gaps, contexts.gap_bits, gap_tables)
+                add(e.symbols, VALUE_DIRECT, value_tables)
+                continue
             line, places = np.divmod(e.positions, np.uint32(e.width))
             line += np.repeat(
                 np.arange(e.counts.size, dtype=np.uint32) * np.uint32(e.lines_per_stream), e.counts
@@ -387,7 +403,8 @@ class Banded(LineCodec):
             states = n_streams * self.log_size
             parts["streams"] += states
             parts["rounding"] = n_bits - states - float(ideal.sum())
-            tables = 8 * sum(len(table.write()) for table in contexts.tables.tables)
+            stored = contexts.tables.tables[1 if contexts.joined else 0 :]
+            tables = 8 * sum(len(table.write()) for table in stored)
             parts["tables"] = float(tables)
             parts["labels"] = 8.0 * len(contexts.write()) - tables
         known = sum(parts.values())
@@ -420,6 +437,15 @@ def _numbers(shape: MatrixShape, patterns: NDArray[np.unsignedinteger]) -> NDArr
     real = plain.real if plain.dtype.kind == "c" else plain
     with np.errstate(invalid="ignore", over="ignore"):
         return np.nan_to_num(real.astype(np.float64), posinf=np.inf, neginf=-np.inf)
+
+
+def _lines(shape: MatrixShape, axis: int, entries: EntryList) -> Lines:
+    """Lines and streams along an axis; fewer lines a stream where entries crowd in few of them."""
+    n_entries = entries.places.size
+    lines = Lines.for_entries(shape, axis, n_entries, stream_entries(n_entries))
+    while lines.per_stream > 1 and _most_entries(entries, lines.per_stream) > MAX_STREAM_ENTRIES:
+        lines = Lines(shape, axis, lines.per_stream // 2)
+    return lines
 
 
 def _most_entries(entries: EntryList, per_stream: int) -> int:

@@ -24,6 +24,10 @@ GAP_DIRECT = range(4, 9)  # direct bits of gaps; BND-4
 BY_BANDS, NATURAL, EXPLICIT = range(3)  # kinds of scan; BND-3
 
 
+#: In place of the count table where lines are joined.
+NO_COUNTS = AnsTable(np.ones(1, np.uint8))
+
+
 def least_bits(n: int) -> int:
     """Bits of a number below `n`."""
     return (n - 1).bit_length()
@@ -95,6 +99,8 @@ class Contexts:
         Whether cells are a part of a value's context.
     gap_bits : int
         Direct bits of gaps.
+    joined : bool
+        Whether the lines of a stream are read as one, without counts.
     gap_map, value_map : uint8 (n_contexts,)
         Number of each context's table among the gap tables or value tables.
     n_gap_tables : int
@@ -110,6 +116,7 @@ class Contexts:
     n_kinds: int
     uses_cell: bool
     gap_bits: int
+    joined: bool
     gap_map: NDArray[np.uint8]
     value_map: NDArray[np.uint8]
     n_gap_tables: int
@@ -124,6 +131,12 @@ class Contexts:
     def n_value_tables(self) -> int:
         """Tables of values."""
         return len(self.tables.tables) - 1 - self.n_gap_tables
+
+    @property
+    def form(self) -> int:
+        """What a varint says of value_grid, gap_bits and joined (BND-4)."""
+        n_direct = self.gap_bits - GAP_DIRECT.start
+        return int(self.uses_cell) + 2 * n_direct + 2 * len(GAP_DIRECT) * int(self.joined)
 
     @cached_property
     def maps(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -152,8 +165,8 @@ class Contexts:
                 encode_varint(self.memory_bits),
                 encode_varint(self.n_kinds),
                 pack_bits(self.kinds, least_bits(self.n_kinds)) if has_kinds else b"",
-                encode_varint(int(self.uses_cell) + 2 * (self.gap_bits - GAP_DIRECT.start)),
-                self.tables.tables[0].write(),
+                encode_varint(self.form),
+                b"" if self.joined else self.tables.tables[0].write(),
                 encode_varint(self.n_gap_tables),
                 encode_varint(self.n_value_tables),
                 pack_bits(self.gap_map, least_bits(self.n_gap_tables)),
@@ -177,13 +190,16 @@ class Contexts:
         n_kinds = _parse_number(cursor, 1, MAX_KINDS, "BND-4", "kinds")
         n_with_kind = min(n_values, N_WITH_KIND) if n_kinds > 1 else 0
         kinds = _parse_indices(cursor, n_with_kind, n_kinds, "BND-4", "kinds").astype(np.uint8)
-        form = _parse_number(cursor, 0, 2 * len(GAP_DIRECT) - 1, "BND-4", "form")
+        form = _parse_number(cursor, 0, 4 * len(GAP_DIRECT) - 1, "BND-4", "form")
+        joined, form = divmod(form, 2 * len(GAP_DIRECT))
         gap_bits, uses_cell = GAP_DIRECT[form // 2], bool(form % 2)
+        if joined and (n_classes, scan.n_bands, scan.kind) != (1, 1, NATURAL):
+            raise CorruptError("BND-4", "contexts", "joined lines of classes, bands or a scan")
         n_cells = n_classes * scan.n_bands
         n_contexts = n_cells << memory_bits, value_contexts(n_cells, n_kinds, uses_cell)
         if max(n_contexts) > MAX_CONTEXTS:
             raise CorruptError("BND-5", "contexts", f"{max(n_contexts)}, at most {MAX_CONTEXTS}")
-        tables = [AnsTable.parse(cursor)]
+        tables = [NO_COUNTS if joined else AnsTable.parse(cursor)]
         n_tables = [
             _parse_number(cursor, 1, MAX_TABLES, "BND-4", f"{what} tables")
             for what in ("gap", "value")
@@ -203,6 +219,7 @@ class Contexts:
             n_kinds,
             uses_cell,
             gap_bits,
+            bool(joined),
             gap_map,
             value_map,
             n_tables[0],

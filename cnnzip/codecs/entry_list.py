@@ -79,6 +79,13 @@ class EntryList:
         at = np.repeat(self.lines[chosen] - lines[:-1], counts) + np.arange(int(lines[-1]))
         return replace(self, lines=lines, places=self.places[at], symbols=self.symbols[at])
 
+    def joined(self, per_stream: int) -> "EntryList":
+        """The same entries, with so many lines at a time as one; `per_place` stays."""
+        line = np.repeat(np.arange(self.lines.size - 1) % per_stream, self.counts)
+        places = self.places + (line * self.width).astype(np.uint32)
+        lines = np.append(self.lines[:-1:per_stream], self.lines[-1])
+        return replace(self, lines=lines, places=places)
+
     def in_scan(self, scan: NDArray[np.intp]) -> "EntryList":
         """The same entries, with places by their number in the scan (BND-3)."""
         number = np.empty(self.width, np.uint32)

@@ -15,6 +15,7 @@ from cnnzip.codecs.contexts import (
     MAX_CONTEXTS,
     N_WITH_KIND,
     NATURAL,
+    NO_COUNTS,
     VALUE_DIRECT,
     Contexts,
     Scan,
@@ -49,6 +50,7 @@ N_REFINED = 3  # of the grids tried; on all options
 STATES_MARGIN = 1.35
 TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
 QUICK_TABLE_NUMBERS = (1, 8, 32)
+MAX_JOINED = 1 << 18  # places of the lines of a stream together; spec/bounds.md, lemma 9
 CHAIN_WORK = 1 << 30  # products of weights that the search for like places may take
 LEAST_CHAIN_LINES = 256
 
@@ -67,6 +69,8 @@ class Cells:
     cells : uint16 (n_entries,)
     scale : float
         As many times more entries there are in the whole matrix.
+    joined : bool
+        Whether the entries' lines are those of streams.
     """
 
     scan: Scan
@@ -75,6 +79,7 @@ class Cells:
     gaps: NDArray[np.uint32]
     cells: NDArray[np.uint16]
     scale: float
+    joined: bool = False
 
     @classmethod
     def of(cls, entries: EntryList, scan: Scan, n_classes: int, scale: float = 1.0) -> "Cells":
@@ -86,6 +91,13 @@ class Cells:
         scanned = entries if scan.kind == NATURAL else entries.in_scan(scan.places)
         gaps, cells = find_gaps(scanned, classes, scan)
         return cls(scan, thresholds, scanned, gaps, cells, scale)
+
+    @classmethod
+    def of_joined(cls, entries: EntryList, per_stream: int, scale: float = 1.0) -> "Cells":
+        """One cell for the lines of each stream, read as one line."""
+        scan, joined = natural_scan(entries, 1), entries.joined(per_stream)
+        gaps, cells = find_gaps(joined, np.zeros(joined.lines.size - 1, np.int64), scan)
+        return cls(scan, np.zeros(0, np.int64), joined, gaps, cells, scale, True)
 
     @property
     def n_cells(self) -> int:
@@ -159,8 +171,8 @@ class Cells:
         )
 
     def line_tables(self) -> "Tables":
-        """The table of the lines' counts."""
-        numbers = self.entries.counts
+        """The table of the lines' counts; of joined lines, one that takes nothing."""
+        numbers = np.zeros(0, np.int64) if self.joined else self.entries.counts
         counts = count_classes(numbers, COUNT_DIRECT, np.zeros(numbers.size, np.uint16), 1)
         return Tables.of(counts, COUNT_DIRECT, np.zeros(1, np.intp), self.scale, quick=True)
 
@@ -226,7 +238,10 @@ class Tables:
 
 
 def choose(
-    views: list[EntryList], values: NDArray[np.float64], log_size: int
+    views: list[EntryList],
+    per_stream: list[int],
+    values: NDArray[np.float64],
+    log_size: int,
 ) -> tuple[int, Contexts]:
     """Choose axis, scan, grid and contexts by description length.
 
@@ -234,6 +249,8 @@ def choose(
     ----------
     views : list of EntryList
         Row by row, and column by column.
+    per_stream : list of int
+        Lines of a stream along each axis.
     values : float64 (n_values,)
         Of each symbol; like ones are of one kind.
     log_size : int
@@ -257,6 +274,11 @@ def choose(
             gap_bits, _ = cells.best_memory(QUICK_MEMORIES)
             value_bits, _ = cells.best_kinds(kinds_of, QUICK_VALUE_CONTEXTS)
             tried.append((cells.line_bits() + gap_bits + value_bits, axis, cells))
+        if entries.width * per_stream[axis] < MAX_JOINED:
+            cells = Cells.of_joined(sample, per_stream[axis], scale)
+            gap_bits, _ = cells.best_memory(QUICK_MEMORIES)
+            value_bits, _ = cells.best_kinds(kinds_of, QUICK_VALUE_CONTEXTS)
+            tried.append((cells.line_bits() + gap_bits + value_bits, axis, cells))
     tried.sort(key=lambda each: each[0])
     best: tuple[float, int, Cells, tuple[int, int], tuple[int, bool]] | None = None
     for _, axis, cells in tried[:N_REFINED]:
@@ -269,7 +291,9 @@ def choose(
     _, axis, cells, memory, (n_kinds, uses_cell) = best
     gap_bits = cells.best_gap_bits(memory)
     entries = views[axis]
-    if cells.scale > 1:
+    if cells.scale > 1 and cells.joined:
+        cells = Cells.of_joined(entries, per_stream[axis])
+    elif cells.scale > 1:
         cells = Cells.of(entries, cells.scan, cells.thresholds.size + 1)
     plain = Cells.of(entries, natural_scan(entries, 1), 1)
     static, static_bits = _contexts(plain, (1, 0, 4), kinds_of[1], 1, True, log_size)
@@ -296,7 +320,8 @@ def _contexts(
     gaps = cells.gap_tables(level_bits, memory_bits, gap_bits)
     values = cells.value_tables(kinds, n_kinds, uses_cell)
     lines = cells.line_tables()
-    tables = AnsTables((*lines.tables, *gaps.tables, *values.tables), log_size)
+    of_lines = [NO_COUNTS] if cells.joined else lines.tables
+    tables = AnsTables((*of_lines, *gaps.tables, *values.tables), log_size)
     contexts = Contexts(
         cells.scan,
         cells.thresholds,
@@ -306,12 +331,14 @@ def _contexts(
         n_kinds,
         uses_cell,
         gap_bits,
+        cells.joined,
         gaps.map,
         values.map,
         len(gaps.tables),
         tables,
     )
-    token_bits = sum(found.token_bits(log_size) for found in (lines, gaps, values))
+    coded = (gaps, values) if cells.joined else (lines, gaps, values)
+    token_bits = sum(found.token_bits(log_size) for found in coded)
     return contexts, token_bits + 8 * len(contexts.write())
 
 

@@ -18,6 +18,7 @@ MAX_MEMORY_BITS = 6
 MAX_KINDS = 16
 MAX_SYMBOLS_OF_KINDS = 256  # BND-4: symbols that have a kind of their own
 MAX_CONTEXTS = 65_536  # BND-5: of gaps, and of values
+MAX_EXPLICIT = 1 << 16  # BND-3: places of a scan of kind 2
 MAX_WIDTH = 1 << 24
 MAX_STREAM = 1 << 20  # BND-8: entries of a stream of several lines
 
@@ -36,6 +37,7 @@ class Contexts:
     kinds: list  # of the first symbols; empty with n_kinds = 1
     value_grid: int
     gap_bits: int  # direct bits of a gap
+    joined: int
     count_table: list
     gap_map: list
     value_map: list
@@ -89,8 +91,10 @@ def describe(frame):
     n_bands, bands, scan, contexts = 0, [], range(lines.width), None
     if book:  # BND-2
         n_bands, bands = read_bands(cursor, lines.width)
-        scan = read_scan(cursor, bands)
-        contexts = read_contexts(cursor, n_bands, log_size, len(book))
+        scan_kind, scan = read_scan(cursor, bands)
+        contexts = read_contexts(cursor, n_bands, scan_kind, log_size, len(book))
+        if contexts.joined and lines.lines_per_stream * lines.width >= MAX_WIDTH:
+            raise CorruptError("BND-8", f"{lines.lines_per_stream} joined lines of {lines.width}")
     numbers = cursor.varints(2 * lines.n_streams)
     cursor.end()
     streams = list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -125,21 +129,21 @@ def read_bands(cursor, width):
 
 
 def read_scan(cursor, bands):
-    """The places of a line in the order in which they are scanned (BND-3)."""
+    """The kind of scan, and the places of a line in its order (BND-3)."""
     kind, width = cursor.varint(), len(bands)
     if kind == 0:
-        return sorted(range(width), key=bands.__getitem__)  # equal bands stay in order
+        return kind, sorted(range(width), key=bands.__getitem__)  # equal bands stay in order
     if kind == 1:
-        return list(range(width))
-    if kind != 2:
-        raise CorruptError("BND-3", f"a scan of kind {kind}")
+        return kind, list(range(width))
+    if kind != 2 or width > MAX_EXPLICIT:
+        raise CorruptError("BND-3", f"a scan of kind {kind} of {width} places")
     scan = read_indices(cursor, width, width, "BND-3")
     if len(set(scan)) != width:
         raise CorruptError("BND-3", "a scan that does not take each place once")
-    return scan
+    return kind, scan
 
 
-def read_contexts(cursor, n_bands, log_size, n_values):
+def read_contexts(cursor, n_bands, scan_kind, log_size, n_values):
     n_classes = read_count(cursor, MAX_CLASSES, "BND-4")
     thresholds = cursor.varints(n_classes - 1)
     if any(b <= a for a, b in pairwise(thresholds)):
@@ -153,10 +157,12 @@ def read_contexts(cursor, n_bands, log_size, n_values):
     if n_kinds > 1:
         kinds = read_indices(cursor, min(n_values, MAX_SYMBOLS_OF_KINDS), n_kinds, "BND-4")
     form = cursor.varint()
-    if form >= 10:
+    if form >= 20:
         raise CorruptError("BND-4", f"form is {form}")
-    value_grid, gap_bits = form % 2, 4 + form // 2
-    count_table = table(read_weights(cursor), log_size)
+    value_grid, gap_bits, joined = form % 2, 4 + form // 2 % 5, form // 10
+    count_table = None if joined else table(read_weights(cursor), log_size)
+    if joined and (n_classes, n_bands, scan_kind) != (1, 1, 1):
+        raise CorruptError("BND-4", f"joined lines of scan {scan_kind}")
     n_gap_tables = read_count(cursor, MAX_TABLES, "BND-4")
     n_value_tables = read_count(cursor, MAX_TABLES, "BND-4")
     n_cells = n_classes * n_bands
@@ -170,7 +176,7 @@ def read_contexts(cursor, n_bands, log_size, n_values):
     tables = [table(read_weights(cursor), log_size) for _ in range(n_gap_tables + n_value_tables)]
     gap_tables, value_tables = tables[:n_gap_tables], tables[n_gap_tables:]
     return Contexts(
-        thresholds, level_bits, memory_bits, n_kinds, kinds, value_grid, gap_bits,
+        thresholds, level_bits, memory_bits, n_kinds, kinds, value_grid, gap_bits, joined,
         count_table, gap_map, value_map, gap_tables, value_tables,
     )  # fmt: skip
 
@@ -189,8 +195,19 @@ def decode(frame):
         return bytes(data)
     for i, (n_entries, _) in enumerate(found.streams):
         stream = Stream(streams[i], found.log_size)
+        if found.contexts.joined:  # BND-6
+            here = lines.stream(i)
+            for place, symbol in read_line(stream, found, len(here) * lines.width, n_entries):
+                line, place = divmod(place, lines.width)
+                at = lines.c_order(here.start + line, place) * size
+                data[at : at + size] = found.book[symbol].to_bytes(size, "little")
+            stream.end()
+            continue
         for line in lines.stream(i):
-            entries = read_line(stream, found, n_entries)
+            n = stream.number(found.contexts.count_table, COUNT_BITS)
+            if n > min(lines.width, n_entries):
+                raise CorruptError("BND-7", f"{n} entries in a line, {n_entries} are left")
+            entries = read_line(stream, found, lines.width, n)
             n_entries -= len(entries)
             for place, symbol in entries:
                 at = lines.c_order(line, scan[place]) * size
@@ -201,18 +218,16 @@ def decode(frame):
     return bytes(data)
 
 
-def read_line(stream, found, most):
-    """The place in the scan and the symbol of each entry of a line (BND-6)."""
-    width, contexts = found.lines.width, found.contexts
-    n = stream.number(contexts.count_table, COUNT_BITS)
-    if n > min(width, most):
-        raise CorruptError("BND-7", f"{n} entries in a line of {width}, {most} are left")
+def read_line(stream, found, width, n):
+    """The place in the scan and the symbol of each of a line's n entries (BND-6)."""
+    contexts = found.contexts
     line_class = contexts.line_class(n)
     entries, place, memory, before = [], 0, 0, None
     for _ in range(n):
         if place == width:
             raise CorruptError("BND-7", f"an entry at the end of a line of {width}")
-        cell = line_class * found.n_bands + found.bands[found.scan[place]]  # BND-5
+        band = 0 if contexts.joined else found.bands[found.scan[place]]
+        cell = line_class * found.n_bands + band  # BND-5
         context = contexts.gap_context(cell, memory)
         gap = stream.number(contexts.gap_tables[contexts.gap_map[context]], contexts.gap_bits)
         if place + gap >= width:

@@ -168,7 +168,7 @@ def banded_arguments(rng, at_end):
         BUFFER.array(data, at_end), cuts(rng, n_streams, data.size), begins, n_lines, width,
         rng.choice((1, 30, 5000)), thresholds, FIRST.array(some(width + 1, n_bands), at_end),
         n_bands, level_bits, memory_bits, some(257, n_kinds), n_kinds, uses_cell,
-        gap_bits,
+        gap_bits, int(rng.random() < 0.3),
         SECOND.array(some(n_cells << memory_bits, n_tables, 1 << log_size), at_end),
         SIXTH.array(some(n_value_contexts, n_tables, 1 << log_size), at_end), log_size,
         THIRD.array(tables, at_end),
