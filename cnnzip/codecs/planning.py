@@ -49,7 +49,7 @@ N_REFINED = 3  # of the grids tried; on all options
 #: most; that much must be saved, or lemma 9 of spec/bounds.md would not hold.
 STATES_MARGIN = 1.35
 TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
-QUICK_TABLE_NUMBERS = (1, 8, 32)
+QUICK_TABLE_NUMBERS = (1, 16)
 MAX_JOINED = 1 << 18  # places of the lines of a stream together; spec/bounds.md, lemma 9
 CHAIN_WORK = 1 << 30  # products of weights that the search for like places may take
 LEAST_CHAIN_LINES = 256
@@ -424,7 +424,7 @@ def _cluster(
     """Share tables among contexts so that tables, map and tokens take the fewest bits.
 
     Starts from groups of equal mass along `order` and moves each context to the table that codes
-    it best, three times; the number of tables is tried. Returns the bits, and each context's group.
+    it best, three times (two where quick); the number of tables is tried. Returns the bits, and each context's group.
     """
     mass = counts.sum(axis=1)
     filled = mass > 0
@@ -439,7 +439,7 @@ def _cluster(
         if n_tables >= 2 * max(share.size, 1):
             break
         group = np.minimum((share * n_tables).astype(np.intp), n_tables - 1)
-        for _ in range(3 if n_tables > 1 else 1):
+        for _ in range((2 if quick else 3) if n_tables > 1 else 1):
             sums = (group == np.arange(n_tables)[:, None]).astype(np.float32) @ weights
             costs = np.log2((sums + 1e-2).sum(axis=1, keepdims=True)) - np.log2(sums + 1e-2)
             prices = weights @ costs.T
