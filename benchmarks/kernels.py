@@ -84,7 +84,7 @@ def products(
     calls: dict[str, Call] = {"dense": lambda: dense @ X, "CSR": lambda: csr @ x}
     calls["MKL CSR"] = lambda: mkl @ X
     for codec, tensor in tensors.items():
-        calls[codec] = lambda tensor=tensor: tensor @ x  # type: ignore[misc]
+        calls[codec] = lambda tensor=tensor: tensor @ x
     return times(calls, rounds)
 
 

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from cnnzip.codecs import banded, fast
 from cnnzip.codecs.banded import Banded
 from cnnzip.codecs.codebook import MAX_VALUES
-from cnnzip.codecs.contexts import COUNT_DIRECT, GAP_DIRECT, VALUE_DIRECT
+from cnnzip.codecs.contexts import (
+    COUNT_DIRECT,
+    GAP_DIRECT,
+    VALUE_DIRECT,
+    classes_up_to,
+    extra_bits,
+)
 from cnnzip.codecs.ham import STREAM_WEIGHTS
 from cnnzip.codecs.index_map import index_width
 from cnnzip.codecs.names import CODEC_NAMES
@@ -479,13 +485,6 @@ def state_loss(n_symbols: int) -> float:
     return 1.44 * (3.25 * n_symbols / (1 << banded.LOG_SIZE) + 0.0215) if n_symbols > 1 else 0.0
 
 
-def _n_classes(largest: int, direct: int) -> int:
-    """Classes of the numbers up to `largest` (ANS-7)."""
-    if largest < 1 << direct:
-        return largest + 1
-    return (1 << direct) + 2 * (largest.bit_length() - direct)
-
-
 def _table_bytes(n_symbols: int) -> int:
     return _varint_bytes(n_symbols) + -(-5 * n_symbols // 8)
 
@@ -496,7 +495,7 @@ def _symbol_classes(entry_counts: Counts) -> Counts:
     e = np.frexp(np.maximum(symbols, 1))[1].astype(np.int64) - 1
     upper = (1 << VALUE_DIRECT) + 2 * (e - VALUE_DIRECT) + (symbols >> np.maximum(e - 1, 0) & 1)
     classes = np.where(symbols < 1 << VALUE_DIRECT, symbols, upper)
-    found = np.zeros(_n_classes(symbols.size - 1, VALUE_DIRECT), np.int64)
+    found = np.zeros(classes_up_to(symbols.size - 1, VALUE_DIRECT), np.int64)
     np.add.at(found, classes, np.sort(entry_counts)[::-1])
     return found[found > 0]  # those of no symbol are the last
 
@@ -514,13 +513,13 @@ def _banded_bound_along(matrix: Matrix, n_lines: int, width: int) -> tuple[int, 
     """Bytes of both sections along one axis (lemmas 4 and 9)."""
     n_entries, rest, counts = matrix.n_entries, matrix.size - matrix.n_entries, matrix.entry_counts
     values = _symbol_classes(counts)
-    of_count = _n_classes(min(width, n_entries), COUNT_DIRECT)
-    of_gap = _n_classes(min(width - 1, rest), GAP_DIRECT.start)
-    of_joined = _n_classes(min(max(width, MAX_JOINED) - 1, rest), GAP_DIRECT.start)
+    of_count = classes_up_to(min(width, n_entries), COUNT_DIRECT)
+    of_gap = classes_up_to(min(width - 1, rest), GAP_DIRECT.start)
+    of_joined = classes_up_to(min(max(width, MAX_JOINED) - 1, rest), GAP_DIRECT.start)
     # Ideal bits of the tokens, and the bytes of bands and contexts, maps left out.
     n_bits = numbers_bits(n_lines, n_entries) + n_lines * table_loss(of_count)
     n_bits += numbers_bits(n_entries, rest) + n_entries * table_loss(of_gap)
-    n_bits += float(values @ banded.extra_bits(VALUE_DIRECT)[: values.size])
+    n_bits += float(values @ extra_bits(VALUE_DIRECT)[: values.size])
     shares = AnsTable.of_counts(values).frequencies(banded.LOG_SIZE) / (1 << banded.LOG_SIZE)
     n_bits -= float(values @ np.log2(shares))
     contexts = 9 + sum(map(_table_bytes, (of_count, of_gap, values.size)))

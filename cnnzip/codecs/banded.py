@@ -18,6 +18,7 @@ from cnnzip.codecs.contexts import (
     VALUE_DIRECT,
     Contexts,
     count_classes,
+    extra_bits,
     find_gap_contexts,
     find_gaps,
     find_value_contexts,
@@ -349,21 +350,16 @@ class Banded(LineCodec):
         for block in self.blocks:
             e = self.decode_block(block)
             if contexts.joined:
-                ends = np.append(0, e.counts.cumsum())
-                scanned = EntryList(ends, e.positions, e.symbols, e.counts[:0])
-                gaps, gap_tables, value_tables = _tables_of(contexts, scanned)
-                add(gaps, contexts.gap_bits, gap_tables)
-                add(e.symbols, VALUE_DIRECT, value_tables)
-                continue
-            line, places = np.divmod(e.positions, np.uint32(e.width))
-            line += np.repeat(
-                np.arange(e.counts.size, dtype=np.uint32) * np.uint32(e.lines_per_stream), e.counts
-            )
-            n_lines = min(block.stop * e.lines_per_stream, self.lines.n_lines) - e.first_line
-            per_line = np.bincount(line, minlength=n_lines).astype(np.int64)
-            entries = EntryList(np.append(0, per_line.cumsum()), places, e.symbols, per_line[:0])
-            gaps, gap_tables, value_tables = _tables_of(contexts, entries)
-            add(per_line, COUNT_DIRECT, np.zeros(n_lines, np.uint8))
+                per_line, places = e.counts, e.positions
+            else:
+                line, places = np.divmod(e.positions, np.uint32(e.width))
+                first = np.arange(e.counts.size, dtype=np.uint32) * np.uint32(e.lines_per_stream)
+                line += np.repeat(first, e.counts)
+                n_lines = min(block.stop * e.lines_per_stream, self.lines.n_lines) - e.first_line
+                per_line = np.bincount(line, minlength=n_lines).astype(np.int64)
+                add(per_line, COUNT_DIRECT, np.zeros(n_lines, np.uint8))
+            scanned = EntryList(np.append(0, per_line.cumsum()), places, e.symbols, per_line[:0])
+            gaps, gap_tables, value_tables = _tables_of(contexts, scanned)
             add(gaps, contexts.gap_bits, gap_tables)
             add(e.symbols, VALUE_DIRECT, value_tables)
         return found
@@ -452,12 +448,6 @@ def _most_entries(entries: EntryList, per_stream: int) -> int:
     """Entries of the fullest stream."""
     starts = entries.lines[:-1:per_stream]
     return int(np.diff(starts, append=entries.lines[-1]).max())
-
-
-def extra_bits(direct: int) -> NDArray[np.int64]:
-    """Extra bits of each class (ANS-7); int64 (320,)."""
-    classes = np.arange(MAX_SYMBOLS)
-    return np.where(classes < 1 << direct, 0, direct - 1 + (classes - (1 << direct)) // 2)
 
 
 @cache

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzip.codecs.entry_list import EntryList
-from cnnzip.entropy.ans import AnsTable, AnsTables, pack_bits, unpack_bits
+from cnnzip.entropy.ans import MAX_SYMBOLS, AnsTable, AnsTables, pack_bits, unpack_bits
 from cnnzip.entropy.varints import Cursor, encode_varint
 from cnnzip.errors import CorruptError
 
@@ -297,16 +297,26 @@ def find_value_contexts(
     return contexts
 
 
+def classes_up_to(largest: int, direct: int) -> int:
+    """Classes of the numbers up to `largest` (ANS-7)."""
+    if largest < 1 << direct:
+        return largest + 1
+    return (1 << direct) + 2 * (largest.bit_length() - direct)
+
+
+def extra_bits(direct: int) -> NDArray[np.int64]:
+    """Extra bits of each class (ANS-7); int64 (320,)."""
+    classes = np.arange(MAX_SYMBOLS)
+    return np.where(classes < 1 << direct, 0, direct - 1 + (classes - (1 << direct)) // 2)
+
+
 def count_classes(
     numbers: NDArray[np.integer], direct: int, tables: NDArray[np.uint16], n_tables: int
 ) -> NDArray[np.int64]:
     """Histograms of the classes of numbers (ANS-7); int64 (n_tables, n_classes)."""
     from cnnzip_native import banded
 
-    largest = int(numbers.max(initial=0))
-    n_classes = largest + 1
-    if largest >= 1 << direct:
-        n_classes = (1 << direct) + 2 * (largest.bit_length() - direct)
+    n_classes = classes_up_to(int(numbers.max(initial=0)), direct)
     counts = np.zeros((n_tables, n_classes), np.int64)
     banded.class_counts(numbers.astype(np.uint32), direct, tables, counts)
     return counts

@@ -20,6 +20,7 @@ from cnnzip.codecs.contexts import (
     Contexts,
     Scan,
     count_classes,
+    extra_bits,
     find_gap_contexts,
     find_gaps,
     find_value_contexts,
@@ -52,7 +53,7 @@ TABLE_NUMBERS = (1, 2, 4, 8, 16, 32)
 QUICK_TABLE_NUMBERS = (1, 16)
 MAX_JOINED = 1 << 18  # places of the lines of a stream together; spec/bounds.md, lemma 9
 CHAIN_WORK = 1 << 30  # products of weights that the search for like places may take
-LEAST_CHAIN_LINES = 256
+MOST_LIKE = 1 << 11  # places; their likeness is a square matrix
 
 
 @dataclass(frozen=True)
@@ -265,17 +266,7 @@ def choose(
     kinds_of = {n: kinds_by_value(values, counts, n) for n in (1, 2, 4, 8, 16)}
     tried: list[tuple[float, int, Cells]] = []
     for axis, entries in enumerate(views):
-        sample = entries.sample()
-        scale = entries.places.size / sample.places.size
-        for scan, n_classes in _scans(entries, values):
-            if scan.n_bands * n_classes * 4 > entries.places.size and scan.n_bands * n_classes > 1:
-                continue  # fewer than four entries a cell do not pay for it
-            cells = Cells.of(sample, scan, n_classes, scale)
-            gap_bits, _ = cells.best_memory(QUICK_MEMORIES)
-            value_bits, _ = cells.best_kinds(kinds_of, QUICK_VALUE_CONTEXTS)
-            tried.append((cells.line_bits() + gap_bits + value_bits, axis, cells))
-        if entries.width * per_stream[axis] < MAX_JOINED:
-            cells = Cells.of_joined(sample, per_stream[axis], scale)
+        for cells in _cells(entries, per_stream[axis], values):
             gap_bits, _ = cells.best_memory(QUICK_MEMORIES)
             value_bits, _ = cells.best_kinds(kinds_of, QUICK_VALUE_CONTEXTS)
             tried.append((cells.line_bits() + gap_bits + value_bits, axis, cells))
@@ -353,6 +344,18 @@ def kinds_by_value(
     return kinds[:N_WITH_KIND]
 
 
+def _cells(entries: EntryList, per_stream: int, values: NDArray[np.float64]) -> Iterator[Cells]:
+    """What is tried along an axis, on a sample."""
+    sample = entries.sample()
+    scale = entries.places.size / sample.places.size
+    for scan, n_classes in _scans(entries, values):
+        n_cells = scan.n_bands * n_classes
+        if n_cells == 1 or 4 * n_cells <= entries.places.size:  # fewer entries do not pay for it
+            yield Cells.of(sample, scan, n_classes, scale)
+    if entries.width * per_stream < MAX_JOINED:
+        yield Cells.of_joined(sample, per_stream, scale)
+
+
 def _scans(entries: EntryList, values: NDArray[np.float64]) -> Iterator[tuple[Scan, int]]:
     """The scans that are tried, and for each the classes of lines."""
     for n_bands, n_classes in GRIDS[NATURAL]:
@@ -384,15 +387,13 @@ def like_places(entries: EntryList, values: NDArray[np.float64]) -> NDArray[np.i
     """An order in which each place is followed by the one most like it of those that are left.
 
     Likeness is the cosine between two places' weights, on the fullest lines, as many as
-    `CHAIN_WORK` allows.
-    None where these are too few.
+    `CHAIN_WORK` allows. None for few places, and for more than `MOST_LIKE`.
     """
-    width, n_lines = entries.width, entries.lines.size - 1
-    n_chosen = min(n_lines, CHAIN_WORK // max(width, 1) ** 2)
-    if n_chosen < min(LEAST_CHAIN_LINES, n_lines) or width < 4:
+    width = entries.width
+    if not 4 <= width <= MOST_LIKE:
         return None
-    lines = np.argsort(-entries.counts, kind="stable")[:n_chosen]
-    weights = np.zeros((n_chosen, width), np.float32)
+    lines = np.argsort(-entries.counts, kind="stable")[: CHAIN_WORK // width**2]
+    weights = np.zeros((lines.size, width), np.float32)
     scale = np.abs(values[np.isfinite(values)]).max(initial=0) or 1.0
     plain = np.nan_to_num(values / scale, posinf=1, neginf=-1).astype(np.float32)
     for row, line in enumerate(lines):
@@ -413,9 +414,7 @@ def like_places(entries: EntryList, values: NDArray[np.float64]) -> NDArray[np.i
 
 def _extra_bits(counts: NDArray[np.int64], direct: int) -> float:
     """Extra bits of histograms of classes (ANS-7)."""
-    classes = np.arange(counts.shape[1])
-    extra = np.where(classes < 1 << direct, 0, direct - 1 + (classes - (1 << direct)) // 2)
-    return float((counts @ extra).sum())
+    return float((counts @ extra_bits(direct)[: counts.shape[1]]).sum())
 
 
 def _cluster(
@@ -424,7 +423,8 @@ def _cluster(
     """Share tables among contexts so that tables, map and tokens take the fewest bits.
 
     Starts from groups of equal mass along `order` and moves each context to the table that codes
-    it best, three times (two where quick); the number of tables is tried. Returns the bits, and each context's group.
+    it best, three times, or two where quick; the number of tables is tried. Returns the bits, and
+    each context's group.
     """
     mass = counts.sum(axis=1)
     filled = mass > 0

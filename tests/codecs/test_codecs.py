@@ -1,5 +1,7 @@
 """Every codec passes the battery."""
 
+import tracemalloc
+
 import numba
 import numpy as np
 import pytest
@@ -168,3 +170,13 @@ def test_what_stays_in_memory_is_little_more_than_the_frame(codec):
     tensor.matvec(np.ones(800, np.float32))
     tensor.matmat(np.ones((800, 20), np.float32))
     assert held_bytes(tensor.coded, {}) < 1.15 * tensor.nbytes + (256 << 10)
+
+
+def test_likeness_of_wide_lines_is_not_looked_for():
+    weight = sparse((1, 30_000), 0.2, 4)  # the square of its places would take gigabytes
+    tracemalloc.start()
+    tensor = cnnzip.encode(weight, "banded")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 64 << 20
+    assert np.array_equal(tensor.decode(), weight)
