@@ -115,32 +115,29 @@ def _lazy(path: str, data_at: int, entry: dict[str, Any]) -> LazyArray:
 
 
 def _open_npz(path: str) -> dict[str, NDArray[Any]]:
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise CorruptError("npz", path, f"not an archive of plain arrays: {error}") from None
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return dict(archive)
+        except Exception as error:  # of zipfile, zlib, tokenize and others: damage raises anything
+            raise CorruptError("npz", path, f"not an archive of plain arrays: {error}") from None
 
 
 def _open_torch(path: str) -> Mapping[str, Any]:
-    import pickle
-
     try:
         import torch
     except ImportError:
         raise ArgumentError(f"{path}: reading it needs torch; pip install cnnzip[torch]") from None
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        why = str(error).splitlines()[0] if len(str(error)) > 20 else "it is no torch archive"
-        why = re.sub("\x1b\\[[0-9;]*m", "", why).partition(" Re-running")[
-            0
-        ]  # torch's colours, advice
-        raise CorruptError(
-            "pt", path, f"torch.load(weights_only=True) refuses it: {why}; save model.state_dict()"
-        ) from None
+    with open(path, "rb") as file:
+        try:
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # of pickle, struct, torch and others: damage raises anything
+            why = _reason(error)
+            raise CorruptError(
+                "pt",
+                path,
+                f"torch.load(weights_only=True) refuses it: {why}; save model.state_dict()",
+            ) from None
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
@@ -149,3 +146,11 @@ def _open_torch(path: str) -> Mapping[str, Any]:
             f"{path}: holds a {type(loaded).__name__}, not a state dict; save model.state_dict()"
         )
     return loaded
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what torch says, without its colours and its advice."""
+    if len(str(error)) <= 20:
+        return "it is no torch archive"
+    line = re.sub("\x1b\\[[0-9;]*m", "", str(error).splitlines()[0])
+    return line.partition(" Re-running")[0]

@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from cnnzip.cli.main import main
+from cnnzip.cli.sources import open_source
+from cnnzip.errors import CnnzipError
 from tests.codecs.battery import sparse
 
 
@@ -159,6 +162,29 @@ def test_a_bad_input_is_one_clear_sentence(name, tmp_path, capsys):
     assert len(err.strip().splitlines()) == 1
     assert "Traceback" not in err
     assert not list(tmp_path.glob("*.cnnz"))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pt"])
+def test_plain_files_damaged_anywhere_are_refused_or_read(suffix, tmp_path):
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".npz":
+        np.savez_compressed(whole, weight=np.arange(600, dtype=np.float32).reshape(20, 30))
+    else:
+        torch.save({"weight": torch.arange(600.0).reshape(20, 30)}, whole)
+    data, rng = whole.read_bytes(), np.random.default_rng(0)
+    n_refused = 0
+    for number in range(200):
+        damaged = bytearray(data)
+        for at in rng.integers(0, len(data), 1 + number % 8):
+            damaged[at] ^= 1 << rng.integers(8)
+        path = tmp_path / f"damaged{suffix}"
+        path.write_bytes(damaged)
+        try:
+            open_source(path)
+        except CnnzipError as error:
+            assert str(path) in str(error)
+            n_refused += 1
+    assert n_refused > 20
 
 
 def test_files_that_are_not_ours_are_refused_with_a_hint(model, tmp_path, capsys):
