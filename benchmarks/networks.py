@@ -4,6 +4,7 @@ Just enough method to give the demonstrations weights worth compressing. Everyth
 the global random state is left as it was found.
 """
 
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,7 +222,7 @@ def cluster(entries: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
 def layer_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield name and weight of every convolution and linear layer."""
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             yield name, layer.weight
 
 
@@ -256,3 +257,69 @@ def _zero(model: nn.Module, mask: Mask) -> None:
     """Set the masked weights to +0.0; a product with the mask would leave -0.0."""
     for name, zeros in mask.items():
         model.get_submodule(name).weight.masked_fill_(zeros, 0.0)
+
+
+def mnist1d_conv() -> nn.Module:
+    """Build three convolutions and two full layers for signals of 40 samples, 121 400 weights."""
+    return _named(
+        conv1=nn.Conv1d(1, 32, 7, padding=3),
+        relu1=nn.ReLU(),
+        pool1=nn.MaxPool1d(2),
+        conv2=nn.Conv1d(32, 64, 5, padding=2),
+        relu2=nn.ReLU(),
+        pool2=nn.MaxPool1d(2),
+        conv3=nn.Conv1d(64, 128, 5, padding=2),
+        relu3=nn.ReLU(),
+        pool3=nn.MaxPool1d(2),
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(640, 100),
+        relu4=nn.ReLU(),
+        fc2=nn.Linear(100, 10),
+    )
+
+
+def mnist1d_mlp() -> nn.Module:
+    """Build a perceptron for signals of 40 samples: 40, 300, 300 and 10 units."""
+    return _named(
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(40, 300),
+        relu1=nn.ReLU(),
+        fc2=nn.Linear(300, 300),
+        relu2=nn.ReLU(),
+        fc3=nn.Linear(300, 10),
+    )
+
+
+MNIST1D_RECIPES: Mapping[str, Recipe] = {
+    "mnist1d_conv": Recipe(
+        mnist1d_conv,
+        30,
+        8,
+        {"conv1": 0.30, "conv2": 0.80, "conv3": 0.88, "fc1": 0.93, "fc2": 0.50},
+        32,
+    ),
+    "mnist1d_mlp": Recipe(mnist1d_mlp, 60, 15, {"fc1": 0.70, "fc2": 0.92, "fc3": 0.50}, 16),
+}
+
+
+def mnist1d() -> Digits:
+    """Generate the 5000 signals of MNIST-1D by its authors' package, offline; a fifth is the test set.
+
+    Returns
+    -------
+    images : float32 (n, 1, 40), of deviation 1
+
+    Source: Greydanus & Kobak, "Scaling down deep learning with MNIST-1D" (2020).
+    """
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    states = random.getstate(), np.random.get_state()  # the package seeds both
+    try:
+        made = make_dataset(get_dataset_args())
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+    images = (torch.from_numpy(made[key].astype(np.float32))[:, None] for key in ("x", "x_test"))
+    labels = (torch.from_numpy(made[key].astype(np.int64)) for key in ("y", "y_test"))
+    (train, test), (train_labels, test_labels) = images, labels
+    return Digits(train, train_labels, test, test_labels)
