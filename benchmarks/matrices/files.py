@@ -30,7 +30,8 @@ PAPERS = "values"
 def cases(group: str, path: str | Path, least: int = LEAST_WEIGHTS) -> Iterator[Case]:
     """Yield the tensors of a file, or of all files under a folder, of two or more dimensions.
 
-    Widened to float32. What cannot be read or is no float is named on stderr with the reason.
+    Widened to float32. What is no float is named on stderr with the reason. A file that cannot be
+    read is a case that cannot be made.
 
     Parameters
     ----------
@@ -94,8 +95,8 @@ def _of_file(group: str, path: Path, stem: str, least: int) -> Iterator[Case]:
         found = tensors(path)
         is_papers = PAPERS in found and _is_papers(path, PAPERS)
         kinds = {name: kind(found[name]) for name in ([PAPERS] if is_papers else found)}
-    except (OSError, CnnzipError) as error:
-        _say(path, str(error))
+    except (OSError, CnnzipError):
+        yield Case(stem, group, str(path), partial(read, path, ""))  # which raises it again
         return
     for name, about in kinds.items():
         if about is None or len(about[0]) < 2 or prod(about[0]) < least:

@@ -8,7 +8,7 @@ from .findings import PAPER, Results, geometric_mean, share
 
 HEADERS = ("contender", "bytes", "of H0", "W x: / dense", "/ CSR", "/ MKL", "encode MB/s", "decode")
 LEGEND = """\
-{n} matrices, {weights:,} weights. bytes: of all of them, everything counted; of H0: over the
+{n} {matrices}, {weights:,} weights. bytes: of all of them, everything counted; of H0: over the
 order-0 entropy, geometric mean; W x: times faster than each rival's product, geometric mean, one
 thread; MB (10^6 bytes) of float32 a second, median. Where a contender has fewer matrices, the line
 says how many, and does not compare."""
@@ -21,7 +21,9 @@ def summary(results: Results) -> str:
     lines = [_line(results, name) for name in results.families]
     table = tabulate(lines, HEADERS, disable_numparse=True, colalign=("left", *("right",) * 7))
     weights = sum(row.n_weights for row in results.cases.values())
-    return f"{table}\n{LEGEND.format(n=len(results.cases), weights=weights)}"
+    n = len(results.cases)
+    legend = LEGEND.format(n=n, matrices="matrix" if n == 1 else "matrices", weights=weights)
+    return f"{table}\n{legend}"
 
 
 def _line(results: Results, name: str) -> tuple[str, ...]:
