@@ -1,0 +1,1 @@
+"""Pruning: which weights, units and channels a model can do without."""
