@@ -161,7 +161,7 @@ def progressive_admm(
     check_rerunnable(batches)
     parents = [deepcopy(model)]
     options: dict[str, Any] = {"loss": loss, "lr": lr, "optimizer": optimizer}
-    way = path(model, sparsity, "geometric", rounds, layers)
+    way = path(model, sparsity, "rates", rounds, layers)
     n_models = sum(min(number + 1, beam) for number in range(rounds))
     total = n_models * (epochs + retrain)
     bar = Progress(total=total, desc="cnnzip: prune", unit="epoch", disable=None)

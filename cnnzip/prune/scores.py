@@ -9,7 +9,15 @@ from torch.func import functional_call
 
 from cnnzip.errors import ArgumentError
 from cnnzip.torch.model import deepcopy
-from cnnzip.tuning.fit import Loss, check_rerunnable, cross_entropy, device_of, run, to_device
+from cnnzip.tuning.fit import (
+    Loss,
+    check_rerunnable,
+    cross_entropy,
+    device_of,
+    run,
+    seeded,
+    to_device,
+)
 from cnnzip.tuning.parametrizations import (
     Layers,
     Shared,
@@ -50,7 +58,7 @@ def score(
         "taylor": the sum over batches of (w dL/dw)², L in eval mode: to first order, what the loss
         changes by when w goes.
         "wanda": |w| times the norm of the inputs that w multiplies.
-        "random": uniform, from `seed`.
+        "random": uniform, from `seed`, which also orders batches that are shuffled.
         A function of name and layer gives scores of its own, all at least 0.
     data : iterable
         Batches as `loss` takes them for "taylor", inputs (of tuples, the first) for "wanda".
@@ -87,9 +95,11 @@ def score(
             for name, weight in weights.items()
         }
     elif kind == "taylor":
-        scores = _taylor(model, weights, _needed(data, "taylor"), loss)
+        with seeded(model, seed):
+            scores = _taylor(model, weights, _needed(data, "taylor"), loss)
     elif kind == "wanda":
-        norms = _input_norms(model, found, _needed(data, "wanda"))
+        with seeded(model, seed):
+            norms = _input_norms(model, found, _needed(data, "wanda"))
         scores = {name: weight.abs() * norms[name] for name, weight in weights.items()}
     elif callable(kind):
         scores = {name: kind(name, layer).detach() for name, layer in found.items()}

@@ -220,7 +220,11 @@ def _check_loss(value: Any, where: str, lr: float) -> None:
 
 
 def recalibrate_bn(
-    model: nn.Module, inputs: Tensor | Iterable[Any], inplace: bool = False
+    model: nn.Module,
+    inputs: Tensor | Iterable[Any],
+    inplace: bool = False,
+    *,
+    loss: Loss | None = None,
 ) -> nn.Module:
     """Measure the running statistics of batch normalization anew. Needs no labels.
 
@@ -231,6 +235,8 @@ def recalibrate_bn(
     inputs : (n, ...), or an iterable of such batches
         A tensor is run through in batches of at most 256. Of a batch that is a tuple or list, the
         first is taken.
+    loss : function of model and batch, optional
+        Runs the model on a batch instead; what it gives is not looked at.
 
     Raises
     ------
@@ -252,7 +258,8 @@ def recalibrate_bn(
         norm.train()
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
-    run(fresh, inputs)
+    with seeded(fresh, 0):
+        run(fresh, inputs, loss)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():
@@ -261,8 +268,8 @@ def recalibrate_bn(
 
 
 @torch.no_grad()
-def run(model: nn.Module, inputs: Tensor | Iterable[Any]) -> None:
-    """Run a model on calibration inputs, for what its modules keep of them.
+def run(model: nn.Module, inputs: Tensor | Iterable[Any], loss: Loss | None = None) -> None:
+    """Run a model on calibration inputs, or through a loss, for what its modules keep of them.
 
     Raises
     ------
@@ -275,7 +282,10 @@ def run(model: nn.Module, inputs: Tensor | Iterable[Any]) -> None:
     for batch in batches:
         first = batch[0] if isinstance(batch, tuple | list) else batch
         try:
-            model(to_device(first, device))
+            if loss is None:
+                model(to_device(first, device))
+            else:
+                loss(model, to_device(batch, device))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             what = f"of shape {tuple(first.shape)}" if isinstance(first, Tensor) else "given"
             line = str(error).splitlines()[0] if str(error) else type(error).__name__
