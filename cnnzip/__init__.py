@@ -5,7 +5,7 @@
     model = cnnzip.load("model.cnnz", Net())
     plain = cnnzip.decompress(packed)       # every weight equal
 
-`cnnzip.prune` and `cnnzip.tuning` make a network sparse and of few values, so that
+`cnnzip.prune`, `cnnzip.quantize` and `cnnzip.tuning` make a network sparse and of few values, so that
 its file is small.
 
 Importing this module loads neither numba nor torch.
@@ -26,7 +26,7 @@ from cnnzip.errors import (
 )
 
 if TYPE_CHECKING:
-    from cnnzip import bounds, prune, tuning
+    from cnnzip import bounds, prune, quantize, tuning
     from cnnzip.api import compress, decompress, load, report, save
     from cnnzip.api import open_file as open
     from cnnzip.codecs.threads import get_num_threads, set_num_threads
@@ -56,13 +56,14 @@ __all__ = [
     "load",
     "open",
     "prune",
+    "quantize",
     "report",
     "save",
     "set_num_threads",
     "tuning",
 ]
 
-_MODULES = ("bounds", "prune", "tuning")  # the latter two import torch
+_MODULES = ("bounds", "prune", "quantize", "tuning")  # all but the first import torch
 _HOMES = {
     "CodedFile": ("cnnzip.container.reader", "CodedFile"),
     "CodedTensor": ("cnnzip.tensor", "CodedTensor"),

@@ -125,7 +125,7 @@ def progressive_admm(
     batches, loss, lr, optimizer
         As of `cnnzip.tuning.fit`.
     sparsity, scope
-        To be reached in the last round, the way there is geometric; as of `allocate`.
+        To be reached in the last round, by rates that rise evenly; as of `allocate`.
     rounds : int
         One is direct ADMM.
     epochs, inner, retrain : int

@@ -123,6 +123,7 @@ def multi_grain(
     if not drop >= 0:
         raise ArgumentError(f"drop: {drop}; it is what evaluate may fall by, at least 0")
     check_rerunnable(batches)
+    targets(model)
     options = {"epochs": tune, "lr": lr, "optimizer": optimizer, "seed": seed}
     budget = _Budget(batches, evaluate, loss, options)
     with seeded(model, seed):

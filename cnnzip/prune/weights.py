@@ -110,7 +110,8 @@ def gradual(
     steps, epochs, polish : int
         Steps, epochs of retraining after each, and epochs with falling learning rate at the end.
     schedule : str
-        "geometric": every step keeps the same fraction. "cubic": as Zhu & Gupta.
+        "geometric": every step keeps the same fraction. "cubic": as Zhu & Gupta. "rates": the rate
+        of weights to those kept rises evenly.
     regrow : bool
         Whether gradients pass through the masks, so that pruned weights may return.
     loss, lr, optimizer

@@ -1,5 +1,7 @@
-"""Quantizers: shared values by four scalar methods."""
+"""Quantizers: shared values by four scalar methods, and rate against distortion with the codec."""
 
+from cnnzip.quantize.rate_distortion import rate_distortion
 from cnnzip.quantize.sharing import codebooks, share
+from cnnzip.quantize.side import shorten
 
-__all__ = ["codebooks", "share"]
+__all__ = ["codebooks", "rate_distortion", "share", "shorten"]

@@ -81,7 +81,9 @@ def share(
             numbers = torch.zeros(weight.shape, dtype=torch.int32)
             numbers[(weight != 0).cpu()] = torch.from_numpy(part).int()
             numbers = numbers.to(torch.uint8) if values.size < 256 else numbers
-            share_layer(fresh.get_submodule(name), numbers, codebook)
+            layer = fresh.get_submodule(name)
+            share_layer(layer, numbers, codebook)
+            layer.train(layer.training)  # the parametrization, too
     return adopt(model, fresh, inplace)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnnzip.errors import ArgumentError
-from cnnzip.prune import allocate, cubic, geometric
+from cnnzip.prune import allocate, cubic, geometric, rates
 
 
 def scores(seed=0):
@@ -72,6 +72,9 @@ def test_schedules_end_where_asked():
     assert geometric(0.96, 2, start=0.64) == pytest.approx([0.88, 0.96])
     assert cubic(0.8, 2) == pytest.approx([0.7, 0.8])
     assert cubic(0.8, 4, start=0.4)[-1] == pytest.approx(0.8)
+    assert rates(0.99, 3) == pytest.approx([1 - 1 / 34, 1 - 1 / 67, 0.99])
+    assert rates(0.98, 2, start=0.9) == pytest.approx([1 - 1 / 30, 0.98])
+    assert rates(0.5, 3, start=0.9) == pytest.approx([0.9] * 3)
     assert geometric(0.5, 3, start=0.9) == pytest.approx([0.9] * 3)
     assert cubic(0.5, 3, start=0.9) == pytest.approx([0.9] * 3)
 
@@ -89,3 +92,5 @@ def test_what_cannot_be_allocated_is_refused_in_a_sentence():
         allocate(scores(), 0.5, "net")
     with pytest.raises(ArgumentError, match=r"sparsity: 1.0; below 1, or schedule='cubic'"):
         geometric(1.0, 3)
+    with pytest.raises(ArgumentError, match=r"sparsity: 1.0; below 1, or schedule='cubic'"):
+        rates(1.0, 3)

@@ -161,7 +161,7 @@ def test_what_fails_on_the_way_leaves_the_model():
 
     with pytest.raises(ArgumentError, match="loss: nan at epoch 1, batch 9"):
         gradual(model, batches(), 0.5, steps=2, epochs=1, loss=failing, inplace=True)
-    with pytest.raises(ArgumentError, match="schedule: 'linear'; give geometric or cubic"):
+    with pytest.raises(ArgumentError, match="schedule: 'linear'; give geometric or cubic or rates"):
         gradual(model, batches(), 0.5, schedule="linear", inplace=True)
     with pytest.raises(ArgumentError, match="steps: 0, at least 1"):
         gradual(model, batches(), 0.5, steps=0, inplace=True)
@@ -169,3 +169,14 @@ def test_what_fails_on_the_way_leaves_the_model():
         gradual(nn.Sequential(nn.ReLU()), batches(), 0.5)
     assert same_state(model, before)
     assert all(torch.equal(kept_of(layer), layer.weight != 0) for layer in targets(model).values())
+
+
+@pytest.mark.long
+def test_taylor_beats_magnitude_at_100x_by_2_points():
+    found = {"magnitude": [], "taylor": []}
+    for seed in range(3):
+        for score, accuracies in found.items():
+            pruned = gradual(trained(lenet, 30, seed), batches(), 0.99, score=score, seed=seed)
+            assert sparsity(pruned) == pytest.approx(0.99, abs=1e-4)
+            accuracies.append(accuracy(bake(pruned)))
+    assert sum(found["taylor"]) >= sum(found["magnitude"]) + 3 * 2
