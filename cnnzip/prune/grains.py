@@ -32,7 +32,7 @@ from cnnzip.tuning.parametrizations import adopt, bake, kept_of, targets, weight
 GRAINS = ("block", "layer", "channel", "weight")
 CHANNEL_RATIO = 0.15  # of a first round; halved where that is refused
 KEPT_WEIGHTS = 0.6  # in a first step; its root where that is refused
-MOST_REFUSALS = {"channel": 2, "weight": 3}
+MOST_REFUSALS = {"channel": 2, "weight": 3}  # in a row
 
 
 @dataclass
@@ -46,14 +46,15 @@ class _Budget:
     floor: float = float("-inf")
 
     def tuned(self, model: nn.Module) -> nn.Module:
-        return fit(model, self.batches, loss=self.loss, **self.options)
+        trained = fit(model, self.batches, loss=self.loss, **self.options)
+        return recalibrate_bn(trained, self.batches, inplace=True, loss=self.loss)
 
     def worth(self, model: nn.Module) -> float:
         return float(self.evaluate(bake(model).eval()))
 
     @torch.no_grad()
     def mean_loss(self, model: nn.Module) -> float:
-        """After recalibration: what bypassing does to batch norm's statistics is no loss."""
+        """Of the model, batch norm recalibrated: what a bypass does to its statistics is no loss."""
         fresh = recalibrate_bn(model, self.batches, loss=self.loss).eval()
         device = device_of(fresh)
         losses = [float(self.loss(fresh, to_device(batch, device))) for batch in self.batches]
@@ -69,7 +70,7 @@ def multi_grain(
     example: Any,
     grains: Sequence[str] = GRAINS,
     blocks: Iterable[str] | None = None,
-    score: Kind = "lamp",
+    score: Kind = "taylor",
     importance: Kind = "taylor",
     tune: int = 8,
     loss: Loss = cross_entropy,
@@ -189,7 +190,7 @@ def _channels(best: nn.Module, budget: _Budget, example: Any, importance: Kind) 
             break
         trial = budget.tuned(trial)
         if budget.worth(trial) >= budget.floor:
-            best = trial
+            best, n_refused = trial, 0
         else:
             ratio, n_refused = ratio / 2, n_refused + 1
     return best
@@ -208,7 +209,7 @@ def _weights(best: nn.Module, budget: _Budget, kind: Kind) -> nn.Module:
         set_masks(trial, masks)
         trial = budget.tuned(trial)
         if budget.worth(trial) >= budget.floor:
-            best = trial
+            best, n_refused = trial, 0
         else:
             factor, n_refused = factor**0.5, n_refused + 1
     return best

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from cnnzip.errors import ArgumentError
-from cnnzip.prune import multi_grain, one_shot
+from cnnzip.prune import gradual, multi_grain
 from cnnzip.tuning import Batches, Log, bake, fit
-from tests.prune.small import digits, trained, vgg
+from tests.prune.small import digits, resnet, trained
 from tests.prune.test_weights import supports
 from tests.torch.nets import near, same_state
 
@@ -25,15 +25,15 @@ def split():
     def evaluate(model):
         return 100 * float((model(held_images).argmax(1) == held_labels).double().mean())
 
-    return Batches(images[297:800], labels[297:800]), evaluate
+    return Batches(images[297:], labels[297:]), evaluate
 
 
 def test_from_coarse_to_fine_the_budget_is_kept_and_bytes_fall():
     batches, evaluate = split()
-    model = copy.deepcopy(trained(vgg))
+    model = copy.deepcopy(trained(resnet))
     before = copy.deepcopy(model)
     log = Log(evaluate)
-    options = {"drop": 10.0, "example": EXAMPLE, "tune": 1, "log": log}
+    options = {"drop": 5.0, "example": EXAMPLE, "tune": 1, "log": log}
     pruned = multi_grain(model, batches, evaluate, **options)
     steps = log.steps
     assert [step.name for step in steps] == [
@@ -44,7 +44,7 @@ def test_from_coarse_to_fine_the_budget_is_kept_and_bytes_fall():
         "weight",
         "compact",
     ]
-    assert all(step.accuracy >= steps[0].accuracy - 10 for step in steps)
+    assert all(step.accuracy >= steps[0].accuracy - 5 for step in steps)
     assert steps[-1].n_parameters <= steps[3].n_parameters < steps[0].n_parameters / 2
     assert steps[-1].n_bytes < steps[0].n_bytes / 5
     assert same_state(model, before)
@@ -58,17 +58,17 @@ def test_of_weights_alone_the_masks_are_those_of_one_step():
     batches, _ = split()
     values = iter([1.0, 1.0])  # the tuned model, the first step; then nothing is good enough
     pruned = multi_grain(
-        trained(vgg), batches, lambda model: next(values, 0.0), drop=0.0, example=EXAMPLE,
-        grains=["weight"], tune=1,
+        trained(resnet), batches, lambda model: next(values, 0.0), drop=0.0, example=EXAMPLE,
+        grains=["weight"], tune=1, score="lamp",
     )  # fmt: skip
-    tuned = fit(trained(vgg), batches, 1)
-    once = one_shot(tuned, 0.4, score="lamp")
+    tuned = fit(trained(resnet), batches, 1)  # batch norm's statistics move no LAMP score
+    once = gradual(tuned, batches, 0.4, score="lamp", steps=1, epochs=0, polish=0)
     assert all(torch.equal(a, b) for a, b in zip(supports(pruned), supports(once), strict=True))
 
 
 def test_what_cannot_be_met_is_refused_and_the_model_unchanged():
     batches, evaluate = split()
-    model = copy.deepcopy(trained(vgg))
+    model = copy.deepcopy(trained(resnet))
     before = copy.deepcopy(model)
     values = iter([100.0])
     options = {"drop": 1.0, "example": EXAMPLE, "tune": 0, "inplace": True}
