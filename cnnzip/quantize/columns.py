@@ -88,11 +88,11 @@ class Problem:
             return cls(weights / scale**2, eye / scale, curvature)
         total = moment.clone()
         total.diagonal().add_(pull)
-        inverse = torch.cholesky_inverse(_cholesky(total))
+        inverse = torch.cholesky_inverse(cholesky(total))
         targets = weights
         if pull:
             targets = weights - (pull * weights.to(inverse.dtype) @ inverse).to(weights.dtype)
-        return cls(targets, _cholesky(inverse, upper=True), curvature)
+        return cls(targets, cholesky(inverse, upper=True), curvature)
 
     def solve(
         self,
@@ -165,11 +165,18 @@ class Problem:
         return allowed
 
 
-def _cholesky(matrix: Tensor, upper: bool = False) -> Tensor:
+def cholesky(matrix: Tensor, upper: bool = False) -> Tensor:
+    """Cholesky factor of a second moment or its inverse.
+
+    Raises
+    ------
+    ArgumentError
+        It is not positive definite.
+    """
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix, upper=upper)
     if int(info):
         raise ArgumentError(
-            "the second moments of its inputs have no Cholesky factor; raise damping, or give more inputs"
+            "inputs: their second moments have no Cholesky factor; raise damping, or give more inputs"
         )
     return factor

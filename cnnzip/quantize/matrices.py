@@ -11,6 +11,7 @@ from torch.nn import functional
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PATCH_BYTES = 1 << 27  # of patches that are unfolded at a time
+EXACT_COLUMNS = 2048  # up to which moments are float64
 
 
 @dataclass(frozen=True)
@@ -119,31 +120,64 @@ class Matrices:
         return functional.pad(spread, margins)
 
 
-def second_moment(
-    matrices: Matrices, inputs: Tensor, group: int, channels: slice, is_centred: bool
-) -> tuple[Tensor, Tensor]:
-    """2 X'X / n of the patches X of some channels, and their mean where it is taken off before.
+@dataclass(frozen=True)
+class Moments:
+    """What is known of the patches X of some channels of a group, as they are and as they should be.
 
-    Returns
-    -------
-    moment : float (n_columns, n_columns)
-        float64, float32 above 2,048 columns.
-    mean : float64 (n_columns,)
+    Attributes
+    ----------
+    second : (n_columns, n_columns)
+        2 X'X / n; float64, float32 above 2,048 columns.
+    drift : of the same kind, or None
+        2 (Z - X)'X / n, of the patches Z as they should be; None where they are.
+    mean, expected_mean : float64 (n_columns,)
+        Of X and Z where they are taken off before, else 0.
     """
-    n_columns = len(range(*channels.indices(matrices.n_inputs))) * prod(matrices.kernel)
-    dtype = torch.float64 if n_columns <= 2048 else torch.float32
-    moment = torch.zeros(n_columns, n_columns, dtype=dtype, device=inputs.device)
-    total = torch.zeros(n_columns, dtype=torch.float64, device=inputs.device)
-    shift = torch.zeros(n_columns, dtype=inputs.dtype, device=inputs.device)
-    n = 0
-    for patches in matrices.patches(inputs, group, channels):
-        if is_centred:  # by the first part's mean: no digits are lost to a large common part
-            shift = patches.mean(0) if n == 0 else shift
-            patches = patches - shift
-        moment += patches.T @ patches
-        total += patches.sum(0)
-        n += len(patches)
-    mean = total / n
-    if not is_centred:
-        return moment * (2 / n), torch.zeros_like(mean)
-    return 2 * (moment / n - torch.outer(mean, mean).to(dtype)), mean + shift
+
+    second: Tensor
+    drift: Tensor | None
+    mean: Tensor
+    expected_mean: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        matrices: Matrices,
+        inputs: Tensor,
+        expected: Tensor | None,
+        group: int,
+        channels: slice,
+        is_centred: bool,
+    ) -> "Moments":
+        """Sum over the patches of `inputs`, and of `expected`, inputs of the same shape."""
+        n_columns = len(range(*channels.indices(matrices.n_inputs))) * prod(matrices.kernel)
+        dtype = torch.float64 if n_columns <= EXACT_COLUMNS else torch.float32
+        device = inputs.device
+        second, drift = torch.zeros(2, n_columns, n_columns, dtype=dtype, device=device)
+        sums = torch.zeros(2, n_columns, dtype=torch.float64, device=device)
+        shift = torch.zeros(n_columns, dtype=inputs.dtype, device=device)
+        n = 0
+        both = inputs if expected is None else expected
+        for found, due in zip(
+            matrices.patches(inputs, group, channels),
+            matrices.patches(both, group, channels),
+            strict=True,
+        ):
+            if is_centred:  # by the first part's mean: no digits are lost to a large common part
+                shift = found.mean(0) if n == 0 else shift
+                found = found - shift
+            second += found.T @ found
+            sums[0] += found.sum(0)
+            if expected is not None:
+                due = due - shift
+                drift += (due - found).T @ found
+                sums[1] += due.sum(0)
+            n += len(found)
+        mean, expected_mean = sums / n if expected is not None else (sums[0] / n, sums[0] / n)
+        if is_centred:
+            second -= n * torch.outer(mean, mean).to(dtype)
+            drift -= n * torch.outer(expected_mean - mean, mean).to(dtype)
+            means = (mean + shift, expected_mean + shift)
+        else:
+            means = (torch.zeros_like(mean), torch.zeros_like(mean))
+        return cls(second * (2 / n), None if expected is None else drift * (2 / n), *means)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cnnzip.errors import ArgumentError
 from cnnzip.progress import Progress
 from cnnzip.quantize.absorb import equalize, followers
-from cnnzip.quantize.columns import Problem
-from cnnzip.quantize.matrices import Matrices, second_moment
+from cnnzip.quantize.columns import Problem, cholesky
+from cnnzip.quantize.matrices import Matrices, Moments
 from cnnzip.quantize.rates import Code, Entropy, Rate
 from cnnzip.tuning.fit import device_of, run, seeded
 from cnnzip.tuning.parametrizations import Layers, adopt, bake, share, targets, weight_of
@@ -40,6 +40,7 @@ def rate_distortion(
     parabola: bool = True,
     sparsity: float = 0.0,
     absorb: bool = True,
+    repair: bool = True,
     damping: float = 0.01,
     layers: Layers = None,
     inplace: bool = False,
@@ -53,7 +54,7 @@ def rate_distortion(
     One function is several methods. `lam=0` is GPTQ; without inputs, `lam=0` is rounding and
     `lam>0` RDOQ; `parabola=False` is RD-OBS; `sparsity` is SparseGPT's joint form; otherwise it is
     CERWU, with `rate="codec"` by this library's own code lengths. For what is published under these
-    names, `absorb=False`.
+    names, `absorb=False, repair=False`.
 
     Parameters
     ----------
@@ -78,6 +79,9 @@ def rate_distortion(
     absorb : bool
         Whether what batch normalizations and biases make good is no error: an output's mean, and
         its scale.
+    repair : bool
+        Whether each layer also makes good what its predecessors lost: it is fitted to the outputs
+        that it had before. (GPTAQ's asymmetric calibration.) Keeps all layers' inputs in memory.
     damping : float
         Added to the diagonal of second moments, relative to its mean.
     layers : names, or a function of name and layer; see `cnnzip.tuning.targets`
@@ -94,7 +98,8 @@ def rate_distortion(
     ArgumentError
         An argument, the inputs, or a layer cannot be used; `model` is unchanged.
 
-    Source: Conzelmann, Bamler (2025), arXiv 2505.18758, for CERWU.
+    Source: Conzelmann, Bamler (2025), arXiv 2505.18758, for CERWU; Li et al., "GPTAQ" (2025) for
+    `repair`.
     """
     _check(lam, step, mask, rate, sparsity, damping)
     names = targets(model, layers)
@@ -113,7 +118,7 @@ def rate_distortion(
             ):
                 work.quantize(layer, None)
         else:
-            work.run(_joined(inputs, fresh), absorb)
+            work.run(_joined(inputs, fresh), absorb, repair)
     work.share()
     return adopt(model, fresh, inplace)
 
@@ -139,8 +144,8 @@ class _Part:
     Attributes
     ----------
     moment : (n_columns, n_columns), damped; None: the identity
-    mean : float64 (n_columns,)
-        Of the inputs where they are centred, else 0.
+    mean, expected_mean : float64 (n_columns,)
+        Of the inputs, and of those before, where they are centred, else 0.
     loss : float
         Of all weights' becoming 0, twice.
     """
@@ -149,6 +154,7 @@ class _Part:
     columns: slice
     moment: Tensor | None
     mean: Tensor
+    expected_mean: Tensor
     loss: float
 
 
@@ -161,9 +167,10 @@ class _Work:
         self.options = options
         self.norms: dict[nn.Module, _BatchNorm] = {}
         self.absorb = False
+        self.expected: dict[nn.Module, Tensor] = {}  # inputs of layers to come, as they were
         self.done: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # index and levels
 
-    def run(self, inputs: Tensor, absorb: bool) -> None:
+    def run(self, inputs: Tensor, absorb: bool, repair: bool) -> None:
         """Quantize all layers in the order in which they run."""
         modes = {module: module.training for module in self.model.modules()}
         self.model.eval()
@@ -174,13 +181,19 @@ class _Work:
             self.norms = followers(self.model, self.names, probe)
             if not self.options.grid:
                 self.norms = equalize(self.model, self.norms, probe)
-        norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
+        norms = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None
+        ]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
-            if norm.running_mean is not None:
-                norm.train()
-                norm.reset_running_stats()
-                norm.momentum = None
+            norm.train()
+            norm.momentum = None
+        if repair:
+            self._hooked(inputs, lambda layer, own: self.expected.setdefault(layer, own))
+        for norm in norms:
+            norm.reset_running_stats()
         with Progress(
             total=len(self.names),
             desc="cnnzip: rate_distortion",
@@ -189,17 +202,12 @@ class _Work:
             delay=1,
         ) as bar:
 
-            def before(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+            def take(layer: nn.Module, own: Tensor) -> None:
                 if layer not in self.done:
-                    self.quantize(layer, arguments[0])
+                    self.quantize(layer, own)
                     bar.update()
 
-            hooks = [layer.register_forward_pre_hook(before) for layer in self.names]
-            try:
-                self.model(inputs)
-            finally:
-                for hook in hooks:
-                    hook.remove()
+            self._hooked(inputs, take)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         for module, mode in modes.items():
@@ -210,6 +218,19 @@ class _Work:
                 f"{missed[0]}: the model does not call this layer on the inputs, so nothing is known of "
                 "what it is for; leave it out by layers="
             )
+
+    def _hooked(self, inputs: Tensor, take: Callable[[nn.Module, Tensor], object]) -> None:
+        """Run the model; `take` is given each layer and its inputs before the layer is run."""
+
+        def before(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            take(layer, arguments[0])
+
+        hooks = [layer.register_forward_pre_hook(before) for layer in self.names]
+        try:
+            self.model(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def quantize(self, layer: nn.Module, inputs: Tensor | None) -> None:
         """Quantize a layer in place, as it sees these inputs."""
@@ -222,7 +243,11 @@ class _Work:
         kept = matrix != 0 if options.mask == "keep" else None
         bias = layer.bias if isinstance(layer.bias, Tensor) else None
         is_centred = self.absorb and (layer in self.norms or bias is not None)
-        parts = self._parts(matrices, weights, inputs, is_centred, name)
+        expected = self.expected.pop(layer, None)
+        if inputs is not None:
+            same = expected is None or torch.equal(inputs, expected)
+            inputs, expected = inputs.float(), None if same else cast(Tensor, expected).float()
+        parts = self._parts(matrices, weights, (inputs, expected), is_centred, name)
         price = options.lam * sum(part.loss for part in parts) / matrix[..., 0].numel()
         variance = float(weights.var(unbiased=False))
         curvature = 1 / (math.log(2) * variance) if options.parabola and variance else 0.0
@@ -239,12 +264,13 @@ class _Work:
                 mine = None if kept is None else kept[at]
                 of_part = prices.map(lambda found, at=at: found[at])  # type: ignore[misc]
                 index[at] = problem.solve(steps, of_part, price, mine, options.sparsity, zero)
-        lost = matrix - levels[index].double()
         if bias is not None and is_centred and layer not in self.norms:
-            means = torch.zeros_like(matrix[:, 0])
+            lost = torch.zeros_like(matrix[..., 0])
             for part in parts:
-                means[part.group, part.columns] = part.mean
-            bias.add_((lost @ means[:, :, None]).flatten().to(bias.dtype))
+                at = part.group, slice(None), part.columns
+                lost[part.group] += matrix[at] @ part.expected_mean
+                lost[part.group] -= levels[index[at]].double() @ part.mean
+            bias.add_(lost.flatten().to(bias.dtype))
         index = matrices.to_weight(index)
         weight_of(layer).copy_(levels[index])
         self.done[layer] = index, levels
@@ -253,14 +279,18 @@ class _Work:
         self,
         matrices: Matrices,
         weights: Tensor,
-        inputs: Tensor | None,
+        inputs: tuple[Tensor | None, Tensor | None],
         is_centred: bool,
         name: str,
     ) -> list["_Part"]:
-        """Cut a layer into groups, and these into blocks of channels where there are many."""
+        """Cut a layer into groups, and these into blocks of channels where there are many.
+
+        `weights` become those that repair what the inputs have lost.
+        """
+        found, expected = inputs
         area = math.prod(matrices.kernel)
-        most = PLAIN_COLUMNS if inputs is None else BLOCK_COLUMNS
-        few = 0 if inputs is None else MOST_COLUMNS
+        most = PLAIN_COLUMNS if found is None else BLOCK_COLUMNS
+        few = 0 if found is None else MOST_COLUMNS
         n_channels = max(1, most // area) if matrices.n_columns > few else matrices.n_inputs
         parts = []
         for group in range(matrices.n_groups):
@@ -268,19 +298,23 @@ class _Work:
                 channels = slice(first, min(first + n_channels, matrices.n_inputs))
                 columns = slice(channels.start * area, channels.stop * area)
                 w = weights[group, :, columns]
-                if inputs is None:
-                    parts.append(_Part(group, columns, None, w[0], float((w * w).sum())))
+                if found is None:
+                    parts.append(_Part(group, columns, None, w[0], w[0], float((w * w).sum())))
                     continue
-                moment, mean = second_moment(matrices, inputs.float(), group, channels, is_centred)
-                if not bool(torch.isfinite(moment.diagonal()).all()):
+                moments = Moments.of(matrices, found, expected, group, channels, is_centred)
+                moment, diagonal = moments.second, moments.second.diagonal()
+                if not bool(torch.isfinite(diagonal).all()):
                     raise ArgumentError(f"{name}: its inputs hold NaN or infinities, or overflow")
-                diagonal = moment.diagonal()
                 dead = diagonal <= DEAD * diagonal.max()
                 w[:, dead] = 0  # whatever they are, outputs are the same
                 diagonal[dead] = 1
                 loss = float(((w.to(moment.dtype) @ moment) * w).sum())
                 diagonal += self.options.damping * diagonal.mean()
-                parts.append(_Part(group, columns, moment, mean, loss))
+                if moments.drift is not None:
+                    owed = (w.to(moment.dtype) @ moments.drift).T
+                    w += torch.cholesky_solve(owed, cholesky(moment)).T
+                means = moments.mean, moments.expected_mean
+                parts.append(_Part(group, columns, moment, *means, loss))
         return parts
 
     def share(self) -> None:

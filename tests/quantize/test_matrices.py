@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from cnnzip.quantize import matrices as module
-from cnnzip.quantize.matrices import Matrices, second_moment
+from cnnzip.quantize.matrices import Matrices, Moments
 
 LAYERS = [
     (nn.Linear(5, 3), (2, 7, 5)),
@@ -51,12 +51,19 @@ def test_a_weight_comes_back_from_its_matrix(case):
 
 
 @pytest.mark.parametrize("is_centred", [False, True])
-def test_second_moments_are_those_of_the_patches(case, is_centred):
+def test_moments_are_those_of_the_patches(case, is_centred):
     layer, inputs = case
     matrices = Matrices.of(layer)
     inputs = inputs + 3
-    moment, mean = second_moment(matrices, inputs, 0, slice(0, 1), is_centred)
-    patches = torch.cat(list(matrices.patches(inputs, 0, slice(0, 1))))
-    centre = patches.mean(0) if is_centred else torch.zeros_like(mean)
-    torch.testing.assert_close(mean, centre)
-    torch.testing.assert_close(moment, 2 * (patches - centre).T @ (patches - centre) / len(patches))
+    expected = inputs.flip(0) * 2 + 1
+    moments = Moments.of(matrices, inputs, expected, 0, slice(0, 1), is_centred)
+    x, z = (torch.cat(list(matrices.patches(t, 0, slice(0, 1)))) for t in (inputs, expected))
+    if is_centred:
+        torch.testing.assert_close(moments.mean, x.mean(0))
+        torch.testing.assert_close(moments.expected_mean, z.mean(0))
+        x, z = x - x.mean(0), z - z.mean(0)
+    torch.testing.assert_close(moments.second, 2 * x.T @ x / len(x))
+    torch.testing.assert_close(moments.drift, 2 * (z - x).T @ x / len(x))
+    alone = Moments.of(matrices, inputs, None, 0, slice(0, 1), is_centred)
+    assert alone.drift is None
+    torch.testing.assert_close(alone.second, moments.second)

@@ -6,12 +6,12 @@ from torch import nn
 
 from benchmarks.networks import accuracy, layer_weights, one_thread
 from cnnzip.errors import ArgumentError
-from cnnzip.quantize import codebooks, rate_distortion
+from cnnzip.quantize import codebooks, rate_distortion, sequential
 from cnnzip.tuning import Batches, bake, fit, recalibrate_bn
 from tests.quantize.nets import small_digits
 from tests.torch.nets import same_state
 
-PLAIN = {"rate": "entropy", "absorb": False}
+PLAIN = {"rate": "entropy", "absorb": False, "repair": False}
 
 
 @pytest.fixture(autouse=True)
@@ -219,9 +219,8 @@ def test_an_output_that_others_read_is_not_rescaled():
 def test_blocks_of_columns_do_nearly_as_well_as_all_together(monkeypatch):
     model, inputs = linear(n_inputs=256)
     whole = bake(rate_distortion(model, inputs, 1e-4, **PLAIN))
-    module = __import__("cnnzip.quantize.rate_distortion", fromlist=["MOST_COLUMNS"])
-    monkeypatch.setattr(module, "MOST_COLUMNS", 100)
-    monkeypatch.setattr(module, "BLOCK_COLUMNS", 64)
+    monkeypatch.setattr(sequential, "MOST_COLUMNS", 100)
+    monkeypatch.setattr(sequential, "BLOCK_COLUMNS", 64)
     cut = bake(rate_distortion(model, inputs, 1e-4, **PLAIN))
     rounded = bake(rate_distortion(model, None, 0.0))
     errors = [output_error(model, each, inputs) for each in (whole, cut, rounded)]
