@@ -12,16 +12,19 @@ from cnnzip.prune.allocation import allocate, cubic, geometric, rates
 from cnnzip.prune.channels import compact
 from cnnzip.prune.grains import multi_grain
 from cnnzip.prune.penalties import gradient_count, redundancy
+from cnnzip.prune.resconv import ResConv, drop_resconv, shrinking, to_resconv
 from cnnzip.prune.scores import score
 from cnnzip.prune.surgery import Unit, bypassed, fold_bn, prune_channels, remove, units
 from cnnzip.prune.weights import gradual, one_shot
 
 __all__ = [
+    "ResConv",
     "Unit",
     "allocate",
     "bypassed",
     "compact",
     "cubic",
+    "drop_resconv",
     "fold_bn",
     "geometric",
     "gradient_count",
@@ -34,5 +37,7 @@ __all__ = [
     "redundancy",
     "remove",
     "score",
+    "shrinking",
+    "to_resconv",
     "units",
 ]

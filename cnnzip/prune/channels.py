@@ -245,15 +245,33 @@ class ChannelGraph:
         return None
 
 
-def trace(model: nn.Module, example: Any) -> fx.GraphModule:
+class _Tracer(fx.Tracer):
+    """Looks into all modules but torch's own and those of the given types."""
+
+    def __init__(self, leaves: tuple[type[nn.Module], ...]) -> None:
+        super().__init__()
+        self.leaves = leaves
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self.leaves) or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(
+    model: nn.Module, example: Any, leaves: tuple[type[nn.Module], ...] = ()
+) -> fx.GraphModule:
     """Trace a model by torch.fx, and note the tensors' shapes on an example.
+
+    Parameters
+    ----------
+    leaves : types of modules that are not looked into, besides torch's own
 
     Raises
     ------
     ArgumentError
     """
     try:
-        traced = fx.symbolic_trace(model)
+        tracer = _Tracer(leaves)
+        traced = fx.GraphModule(model, tracer.trace(model))
     except Exception as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArgumentError(

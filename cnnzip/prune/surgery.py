@@ -1,5 +1,6 @@
 """Removing layers, blocks and channels; batch norm folded into what it follows."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def fold_bn(model: nn.Module, example: Any, inplace: bool = False) -> nn.Module:
     targets(folded)
     traced = trace(folded, example)
     calls = [node for node in traced.graph.nodes if node.op == "call_module"]
-    n_calls = {node.target: sum(other.target == node.target for other in calls) for node in calls}
+    n_calls = Counter(node.target for node in calls)
     new: dict[nn.Module, nn.Module] = {}
     for node in calls:
         before = node.args[0] if node.args else None
