@@ -1,6 +1,6 @@
 """How many weights go where, and when: masks from scores, and schedules of sparsity."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import torch
@@ -41,17 +41,9 @@ def allocate(scores: Scores, sparsity: Sparsity, scope: str = "global") -> Masks
     """
     if scope not in SCOPES:
         raise ArgumentError(f"scope: {scope!r}; give {', '.join(SCOPES)}")
-    if isinstance(sparsity, Mapping):
-        unknown = set(sparsity) - set(scores)
-        if unknown:
-            names = ", ".join(scores)
-            raise ArgumentError(f"sparsity: no layer {min(unknown)!r}; there are {names}")
-        if scope == "global":
-            raise ArgumentError("sparsity: one number by layer; give scope='layer' or 'row'")
-    for name, part in sparsity.items() if isinstance(sparsity, Mapping) else [("", sparsity)]:
-        if not 0 <= part <= 1:
-            where = f" of {name}" if name else ""
-            raise ArgumentError(f"sparsity{where}: {part}; it is a fraction, from 0 to 1")
+    if isinstance(sparsity, Mapping) and scope == "global":
+        raise ArgumentError("sparsity: one number by layer; give scope='layer' or 'row'")
+    check_sparsity(sparsity, scores)
     if scope == "global":
         return _global(scores, cast(float, sparsity))
     masks = {}
@@ -61,6 +53,18 @@ def allocate(scores: Scores, sparsity: Sparsity, scope: str = "global") -> Masks
         n_kept = max(round((1 - part) * rows.shape[1]), 1)
         masks[name] = _highest(rows, n_kept).reshape(layer.shape)
     return masks
+
+
+def check_sparsity(sparsity: Sparsity, names: Collection[str]) -> None:
+    """Refuse what is no fraction, and names of layers that are not there."""
+    parts = sparsity if isinstance(sparsity, Mapping) else {"": sparsity}
+    if isinstance(sparsity, Mapping) and not set(sparsity) <= set(names):
+        unknown = min(set(sparsity) - set(names))
+        raise ArgumentError(f"sparsity: no layer {unknown!r}; there are {', '.join(names)}")
+    for name, part in parts.items():
+        if not 0 <= part <= 1:
+            where = f" of {name}" if name else ""
+            raise ArgumentError(f"sparsity{where}: {part}; it is a fraction, from 0 to 1")
 
 
 def _global(scores: Scores, sparsity: float) -> Masks:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cnnzip.errors import ArgumentError
 from cnnzip.progress import Progress
 from cnnzip.prune import scores
-from cnnzip.prune.allocation import SCHEDULES, Masks, Sparsity, allocate
+from cnnzip.prune.allocation import SCHEDULES, Masks, Sparsity, allocate, check_sparsity
 from cnnzip.prune.scores import Kind
 from cnnzip.torch.model import deepcopy
 from cnnzip.tuning.fit import (
@@ -165,11 +165,12 @@ def path(
 ) -> list[Sparsity]:
     """The sparsity at each step, from what the model has to what is asked for."""
     kept = {name: kept_of(layer) for name, layer in targets(model, layers).items()}
+    check_sparsity(sparsity, kept)
     between = SCHEDULES[schedule]
     if not isinstance(sparsity, Mapping):
         everything = torch.cat([layer.flatten().cpu() for layer in kept.values()])
         return list(between(float(sparsity), steps, _zeros(everything)))
-    starts = {name: _zeros(kept[name]) if name in kept else 0.0 for name in sparsity}
+    starts = {name: _zeros(kept[name]) for name in sparsity}
     ways = {name: between(goal, steps, starts[name]) for name, goal in sparsity.items()}
     return [{name: way[step] for name, way in ways.items()} for step in range(steps)]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from cnnzip.errors import ArgumentError
@@ -156,6 +157,9 @@ def train(
     factor = _factor(schedule)
     check_rerunnable(batches)
     parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    lazy = [name for name, parameter in parameters if is_lazy(parameter)]
+    if lazy:
+        raise ArgumentError(f"{lazy[0]}: of a lazy module, without values; run the model once")
     if not parameters:
         raise ArgumentError(f"{type(model).__name__}: no parameter requires a gradient")
     device = parameters[0][1].device

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional
 
@@ -163,6 +164,10 @@ def test_what_fails_on_the_way_leaves_the_model():
         gradual(model, batches(), 0.5, steps=2, epochs=1, loss=failing, inplace=True)
     with pytest.raises(ArgumentError, match="schedule: 'linear'; give geometric or cubic or rates"):
         gradual(model, batches(), 0.5, schedule="linear", inplace=True)
+    with pytest.raises(ArgumentError, match=r"sparsity: 95; it is a fraction, from 0 to 1"):
+        gradual(model, batches(), 95, schedule="cubic", inplace=True)
+    with pytest.raises(ArgumentError, match=r"no layer 'fc'; there are 0, 2, 6, 8"):
+        gradual(model, batches(), {"fc": 0.5}, scope="layer", inplace=True)
     with pytest.raises(ArgumentError, match="steps: 0, at least 1"):
         gradual(model, batches(), 0.5, steps=0, inplace=True)
     with pytest.raises(ArgumentError, match="no convolution or linear layer"):
@@ -180,3 +185,31 @@ def test_taylor_beats_magnitude_at_100x_by_2_points():
             assert sparsity(pruned) == pytest.approx(0.99, abs=1e-4)
             accuracies.append(accuracy(bake(pruned)))
     assert sum(found["taylor"]) >= sum(found["magnitude"]) + 3 * 2
+
+
+@pytest.mark.long
+def test_features_learned_without_labels_survive_pruning_without_labels():
+    """Trained and pruned to tell rotations apart; the features' linear probe loses 2 points at most."""
+    images, labels, test_images, test_labels = digits()
+
+    def rotations(model, batch):
+        turned = torch.cat([torch.rot90(batch[0], turns, (2, 3)) for turns in range(4)])
+        return functional.cross_entropy(
+            model(turned), torch.arange(4).repeat_interleave(len(batch[0]))
+        )
+
+    def probe(model):
+        features = bake(model).eval()[:-1]
+        with torch.no_grad():
+            inside, outside = features(images), features(test_images)
+        fitted = LogisticRegression(max_iter=2000).fit(inside, labels)
+        return 100 * fitted.score(outside, test_labels)
+
+    unlabelled = [(part, None) for part in images.split(64)]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = vgg()
+    dense = fit(fresh, unlabelled, 15, loss=rotations, lr=2e-3)
+    pruned = gradual(dense, unlabelled, 0.9, loss=rotations, steps=8, epochs=1, polish=5)
+    assert sparsity(pruned) == pytest.approx(0.9, abs=1e-4)
+    assert probe(pruned) >= probe(dense) - 2

@@ -158,6 +158,8 @@ def test_what_cannot_be_trained_is_refused_and_the_model_unchanged(options, says
     assert same_state(model, before)
     with pytest.raises(ArgumentError, match="no parameter requires a gradient"):
         fit(nn.ReLU(), DATA, 1)
+    with pytest.raises(ArgumentError, match=r"0.weight: of a lazy module, without values; run the"):
+        fit(nn.Sequential(nn.LazyLinear(3)), DATA, 1)
 
 
 def test_batches_run_through_everything_once():
