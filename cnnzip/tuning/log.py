@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from cnnzip.api import save
-from cnnzip.tuning.parametrizations import bake, targets, weight_of
+from cnnzip.tuning.parametrizations import KINDS, bake, weight_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Log:
             name,
             None if self.evaluate is None else float(self.evaluate(plain)),
             sum(parameter.numel() for parameter in plain.parameters()),
-            sum(int((weight_of(layer) != 0).sum()) for layer in targets(plain).values()),
+            sum(int((weight_of(m) != 0).sum()) for m in plain.modules() if isinstance(m, KINDS)),
             file_bytes(plain),
         )
         self.steps.append(step)

@@ -10,6 +10,7 @@ from torch.nn import functional
 from benchmarks.networks import resnet_digits
 from cnnzip.errors import ArgumentError
 from cnnzip.prune import compact, one_shot, prune_channels
+from cnnzip.prune.channels import ChannelGraph
 from cnnzip.prune.surgery import redundancy_scores
 from cnnzip.tuning import bake, recalibrate_bn, targets
 from tests.prune.small import accuracy, digits, trained, vgg
@@ -251,3 +252,44 @@ def test_pruned_channels_of_a_trained_network_are_the_poor_ones():
         found[kind] = accuracy(recalibrate_bn(small, images))
     assert found["taylor"] > found["random"] + 5
     assert bake(small) is not small
+
+
+@pytest.mark.parametrize("kind", [Everything, resnet_digits, vgg])
+def test_what_hangs_together_is_what_torch_pruning_finds(kind):
+    """An independent program; needs `pip install torch-pruning`."""
+    other = pytest.importorskip("torch_pruning")
+    model = built(kind)
+    graph = ChannelGraph.of(model, IMAGES[:1])
+    theirs = other.DependencyGraph().build_dependency(model, IMAGES[:1])
+    names = {module: name for name, module in model.named_modules()}
+
+    def side(layer, is_out):
+        if isinstance(layer, nn.BatchNorm2d) or getattr(layer, "groups", 1) == 8:
+            return "norm"
+        return "out" if is_out else "in"
+
+    for name, labels in graph.outs.items():
+        layer = model.get_submodule(name)
+        cut = other.prune_linear_out_channels
+        if not isinstance(layer, nn.Linear):
+            cut = other.prune_conv_out_channels
+        for channel in {0, len(labels) // 2}:
+            if labels[channel] in graph.pinned:
+                continue
+            expected = set()
+            for step, places in theirs.get_pruning_group(layer, cut, idxs=[channel]):
+                module, is_out = step.target.module, theirs.is_out_channel_pruning_fn(step.handler)
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm2d):
+                    expected |= {(names[module], side(module, is_out), int(p)) for p in places}
+            found = {
+                (where, kind, place)
+                for kind, all_labels in (
+                    ("out", graph.outs),
+                    ("in", graph.ins),
+                    ("norm", graph.norms),
+                )
+                for where, some in all_labels.items()
+                for place, label in enumerate(some)
+                if label == labels[channel]
+            }
+            assert found == expected
