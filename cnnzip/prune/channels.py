@@ -75,6 +75,9 @@ class ChannelGraph:
     read: set[int] = field(default_factory=set)
     pinned: set[int] = field(default_factory=set)
     _parents: list[int] = field(default_factory=list)
+    _used_otherwise: set[str] = field(
+        default_factory=set
+    )  # modules, at some call or by a parameter
 
     @classmethod
     def of(cls, model: nn.Module, example: Any) -> "ChannelGraph":
@@ -96,6 +99,9 @@ class ChannelGraph:
             for name, found in labels.items():
                 labels[name] = [graph._root(label) for label in found]
         graph.read = {graph._root(label) for label in graph.read}
+        for labels in (graph.outs, graph.ins, graph.norms):
+            for name in graph._used_otherwise & set(labels):
+                graph.pinned.update(labels[name])
         graph.pinned = {graph._root(label) for label in graph.pinned}
         return graph
 
@@ -161,6 +167,10 @@ class ChannelGraph:
                 value = self._function(node, tensors, taken)
             if value is not None:
                 return value
+        if node.op == "call_module":
+            self._used_otherwise.add(str(node.target))
+        elif node.op == "get_attr":
+            self._used_otherwise.add(str(node.target).rpartition(".")[0])
         if "tensor_meta" not in node.meta and node.op != "output":
             return None  # a shape, a number
         self._pin(taken)

@@ -70,6 +70,21 @@ class Fixed(nn.Module):
         return self.out(self.conv(x).view(-1, 512))
 
 
+class Twice(nn.Module):
+    """Layers that are used in a second way, which is not understood."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3, padding=1)
+        self.middle = nn.Linear(8, 8)
+        self.out, self.last = nn.Linear(8, 4), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x)) + torch.sigmoid(self.conv.bias).view(1, -1, 1, 1)
+        short = self.middle(x.mean((2, 3)))
+        return self.out(short) + self.last(self.middle(x.flatten(2).transpose(1, 2)).mean(1))
+
+
 def built(kind, seed=0):
     """In eval mode, with the statistics of batch norm set as training might."""
     with torch.random.fork_rng():
@@ -167,7 +182,7 @@ def test_a_layer_without_any_live_channel_keeps_one():
     assert near(small(IMAGES), model(IMAGES))
 
 
-@pytest.mark.parametrize(("kind", "x"), [(Recurrent, SOUNDS), (Fixed, IMAGES)])
+@pytest.mark.parametrize(("kind", "x"), [(Recurrent, SOUNDS), (Fixed, IMAGES), (Twice, IMAGES)])
 def test_what_is_not_understood_is_left_whole(kind, x):
     model = built(kind)
     silence(model.conv, 2)

@@ -38,5 +38,5 @@ def test_training_lowers_each_penalty_at_equal_accuracy(penalty, weight):
     model = trained(vgg)
     plain = fit(model, batches(), 6, lr=2e-3).eval()
     drawn = fit(model, batches(), 6, lr=2e-3, penalty=lambda m: weight * penalty(m)).eval()
-    assert float(penalty(drawn)) < 0.8 * float(penalty(plain))
+    assert penalty(drawn).item() < 0.8 * penalty(plain).item()
     assert accuracy(drawn) > accuracy(plain) - 1
