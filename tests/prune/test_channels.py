@@ -1,6 +1,7 @@
 """Channels: exact removal of dead ones, pruning of poor ones."""
 
 import copy
+import random
 
 import pytest
 import torch
@@ -308,3 +309,76 @@ def test_what_hangs_together_is_what_torch_pruning_finds(kind):
                 if label == labels[channel]
             }
             assert found == expected
+
+
+class Random(nn.Module):
+    """Operations in a random order on tensors of a random choice."""
+
+    def __init__(self, seed):
+        super().__init__()
+        draw = random.Random(seed)
+        self.layers, self.program = nn.ModuleList([nn.Conv2d(1, 4, 3, padding=1)]), []
+        widths = [4]
+        for _ in range(draw.randint(4, 12)):
+            kind = draw.choice(["conv", "up", "norm", "relu", "depthwise", "add", "cat", "odd"])
+            one = draw.randrange(len(widths))
+            like = [i for i, width in enumerate(widths) if width == widths[one]]
+            other, n, width = draw.choice(like), widths[one], widths[one]
+            layer = nn.Identity()
+            if kind == "conv":
+                width = draw.choice([2, 4, 6])
+                layer = nn.Conv2d(
+                    n, width, draw.choice([1, 3]), padding="same", bias=draw.random() < 0.5
+                )
+            elif kind == "up":
+                layer = nn.ConvTranspose2d(n, n, 3, padding=1)
+            elif kind == "norm":
+                layer = nn.BatchNorm2d(n)
+            elif kind == "depthwise":
+                layer = nn.Conv2d(n, n, 3, padding=1, groups=n)
+            elif kind == "cat":
+                width = 2 * n
+            elif kind == "odd":
+                layer = draw.choice(
+                    [nn.Sigmoid(), nn.GroupNorm(1, n), nn.PReLU(), nn.MaxPool2d(3, 1, 1)]
+                )
+            self.layers.append(layer)
+            self.program.append((kind, one, other))
+            widths.append(width)
+        self.head = nn.Linear(sum(widths), 3)
+
+    def forward(self, x):
+        values = [self.layers[0](x)]
+        for layer, (kind, one, other) in zip(self.layers[1:], self.program, strict=True):
+            value = layer(values[one])
+            if kind == "relu":
+                value = torch.relu(value)
+            elif kind == "add":
+                value = value + values[other]
+            elif kind == "cat":
+                value = torch.cat([value, values[other]], 1)
+            values.append(value)
+        return self.head(torch.cat(values, 1).mean((2, 3)))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_networks_are_compacted_exactly_and_pruned_consistently(seed):
+    model = built(lambda: Random(seed), seed)
+    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+
+    def some(tensor):
+        return torch.rand(tensor.shape, generator=generator) < 0.6
+
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d | nn.Linear):
+                layer.weight[some(layer.weight)] = 0
+                if layer.bias is not None:
+                    layer.bias[some(layer.bias)] = 0
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.running_mean[some(layer.running_mean)] = 0
+    small = compact(model, IMAGES[:1])
+    assert near(small(IMAGES), model(IMAGES))
+    assert n_parameters(small) <= n_parameters(model)
+    fewer = prune_channels(model, IMAGES[:1], draw.random())
+    assert fewer(IMAGES).shape == (6, 3)
