@@ -4,6 +4,7 @@ A model is traced once by torch.fx. Every channel of every tensor in it gets a l
 removed together (both sides of a sum, a channel and its place after `flatten`) gets the same one.
 """
 
+import inspect
 import operator
 from dataclasses import dataclass, field
 from typing import Any
@@ -239,6 +240,8 @@ class ChannelGraph:
             return x.same(_if_zero(x.constants))
         if node.target in FLATTENS:
             return _flattened(node, x)
+        if node.target is functional.pad:
+            return x.same(_if_zero(x.constants)) if _pads_places(node, len(shape)) else None
         if node.target in MEANS and len(taken) == 1:
             return (
                 x.same(_if_zero(x.constants)) if _is_spatial(node, len(shapes[0] or ())) else None
@@ -271,6 +274,8 @@ def trace(
 ) -> fx.GraphModule:
     """Trace a model by torch.fx, and note the tensors' shapes on an example.
 
+    Arguments beyond those of the example have their defaults.
+
     Parameters
     ----------
     leaves : types of modules that are not looked into, besides torch's own
@@ -279,9 +284,12 @@ def trace(
     ------
     ArgumentError
     """
+    inputs = example if isinstance(example, tuple) else (example,)
+    options = list(inspect.signature(model.forward).parameters.values())[len(inputs) :]
+    defaults = {o.name: o.default for o in options if o.default is not inspect.Parameter.empty}
     try:
         tracer = _Tracer(leaves)
-        traced = fx.GraphModule(model, tracer.trace(model))
+        traced = fx.GraphModule(model, tracer.trace(model, concrete_args=defaults))
     except Exception as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArgumentError(
@@ -290,7 +298,6 @@ def trace(
         ) from error
     modes = {module: module.training for module in traced.modules()}
     traced.eval()
-    inputs = example if isinstance(example, tuple) else (example,)
     try:
         with torch.no_grad():
             ShapeProp(traced).propagate(*to_device(inputs, device_of(model)))
@@ -342,6 +349,13 @@ def _is_spatial(node: fx.Node, n_dims: int) -> bool:
     return isinstance(dims, tuple | list) and {int(d) % n_dims for d in dims} <= set(
         range(2, n_dims)
     )
+
+
+def _pads_places(node: fx.Node, n_dims: int) -> bool:
+    """Whether `pad` adds zeros or copies, and no channels."""
+    given = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
+    pad = given["pad"]
+    return isinstance(pad, tuple | list) and len(pad) <= 2 * (n_dims - 2) and not given.get("value")
 
 
 def _flattened(node: fx.Node, x: _Value) -> _Value | None:

@@ -107,7 +107,8 @@ def multi_grain(
     Returns
     -------
     nn.Module
-        Where weights were pruned, with masks; of what was removed, `nn.Identity` stands there.
+        Where weights were pruned, with masks; of what was removed, `nn.Identity` stands there. Its
+        file loads onto a model of these shapes, not onto one of the original's.
 
     Raises
     ------

@@ -214,6 +214,53 @@ class Branching(nn.Module):
         return self.conv(x) if x.sum() > 0 else x
 
 
+class Optional(nn.Module):
+    """Whether it gives its features depends on an argument that has a default."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x, only_features=False, scale=None):
+        x = self.body(x)
+        if only_features:
+            return x
+        return self.head(x) if scale is None else self.head(x) * scale
+
+
+class Padded(nn.Module):
+    def __init__(self, **pad):
+        super().__init__()
+        self.body, self.head, self.pad = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3), pad
+
+    def forward(self, x):
+        return self.head(functional.pad(torch.relu(self.body(x)), **self.pad))
+
+
+@pytest.mark.parametrize(
+    ("pad", "width"),
+    [
+        ({"pad": (1, 1, 2, 0)}, 3),
+        ({"pad": (1, 1, 1, 1), "mode": "reflect"}, 3),
+        ({"pad": (1, 1), "value": 0.5}, 4),  # of a silent channel, the edge would not be 0
+    ],
+)
+def test_channels_are_followed_through_padding_by_zeros_or_copies(pad, width):
+    model = built(lambda: Padded(**pad))
+    silence(model.body, 1)
+    small = compact(model, IMAGES[:1])
+    assert small.body.out_channels == width
+    assert near(small(IMAGES), model(IMAGES))
+
+
+def test_arguments_beyond_the_example_have_their_defaults():
+    model = built(Optional)
+    silence(model.body, 1)
+    small = compact(model, IMAGES[:1])
+    assert small.body.out_channels == 3
+    assert near(small(IMAGES), model(IMAGES))
+
+
 def test_what_cannot_be_traced_or_run_is_refused_in_a_sentence():
     with pytest.raises(
         ArgumentError, match=r"Branching: torch.fx cannot trace it .* channels can be"

@@ -88,9 +88,9 @@ def test_grouped_and_biased_convolutions_fuse():
 def test_factors_shrink_to_zero_and_stay_while_training():
     model = to_resconv(vgg(), EXAMPLE)
     hard = fit(model, batches(), 4, optimizer=shrinking(30.0))
-    assert [float(layer.factor) for layer in resconvs(hard)] == [0.0] * 3
+    assert [layer.factor.item() for layer in resconvs(hard)] == [0.0] * 3
     free = fit(model, batches(), 1, optimizer=shrinking(0.0))
-    assert all(float(layer.factor) > 0.5 for layer in resconvs(free))
+    assert all(layer.factor.item() > 0.5 for layer in resconvs(free))
     assert all((layer.norm.weight == 1).all() for layer in resconvs(free))
     small = drop_resconv(hard.eval(), digits()[0][:2])
     assert n_convolutions(small) == 2
