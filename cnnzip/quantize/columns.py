@@ -36,12 +36,12 @@ class Prices:
             return self
         return Prices(self.values, change(self.tables), change(self.entries))
 
-    def of_column(self, column: int, zero: int) -> Tensor:
-        """Bits of each level in each row; float64 (n_rows or 1, n_levels)."""
+    def of_columns(self, columns: slice, zero: int) -> Tensor:
+        """Bits of each level at some places; float64 (n_rows or 1, n_columns or 1, n_levels)."""
         if self.tables is None or self.entries is None:
-            return self.values
-        bits = self.values[self.tables[:, column]] + self.entries[:, column, None]
-        bits[:, zero] = 0
+            return self.values[:, None]
+        bits = self.values[self.tables[:, columns]] + self.entries[:, columns, None]
+        bits[..., zero] = 0
         return bits
 
 
@@ -131,12 +131,14 @@ class Problem:
             if sparsity and start % MASK_BLOCK == 0:
                 allowed = self._mask(w, start, kept, allowed, sparsity)
             factor = self.factor[start:stop, start:].to(w.dtype)
+            if weight:
+                bits = prices.of_columns(slice(start, stop), zero) - parabola
+                worth = bits * (weight * diagonal[start:stop, None] ** 2)
             errors = w.new_empty(w.shape[0], stop - start)
             for i in range(start, stop):
                 costs = (w[:, i, None] - levels).square_().mul_(0.5)
                 if weight:
-                    worth = weight * diagonal[i] ** 2
-                    costs += worth * (prices.of_column(i, zero) - parabola)
+                    costs += worth[:, i - start]
                 chosen = costs.argmin(dim=1)
                 if allowed is not None:
                     chosen = torch.where(allowed[:, i], chosen, zero)

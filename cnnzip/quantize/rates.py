@@ -17,6 +17,8 @@ HALF = 0.5
 #: Share of a geometric law in the gaps' code, and of an even one in the values': a code made for
 #: weights as they are is not quite that of those to come.
 MIXED = 0.1
+#: Counts that each table is given of what all tables code: contexts' few counts tell little.
+BORROWED = 16.0
 LEAST_SHARE = 1e-4  # of entries among the places a gap may end
 
 
@@ -187,7 +189,7 @@ def _gap_laws(
     counts = np.bincount(
         tables * n_classes + classes[gaps], minlength=contexts.n_gap_tables * n_classes
     ).reshape(-1, n_classes)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = _shares(counts)
     law = shares[:, classes] / 2.0 ** extra_bits(direct)[classes]
     beyond = np.maximum(1 - law.sum(axis=1, keepdims=True), 0)
     stop = 1 / (1 + (law * np.arange(n_gaps)).sum(axis=1, keepdims=True) + n_gaps * beyond)
@@ -203,12 +205,20 @@ def _entry_bits(law: NDArray[np.float64], beyond: NDArray[np.float64]) -> NDArra
     return bits
 
 
+def _shares(counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Shares of each row, to which `BORROWED` counts of all rows' shares are added."""
+    common = counts.sum(axis=0) / max(int(counts.sum()), 1)
+    shares: NDArray[np.float64] = (counts + BORROWED * common) / (
+        counts.sum(axis=1, keepdims=True) + BORROWED
+    )
+    return shares
+
+
 def _value_bits(
     tables: NDArray[np.int64], values: NDArray[np.int64], contexts: Contexts, n_levels: int
 ) -> NDArray[np.float64]:
     """Bits of each level's value by each table; (n_tables, n_levels)."""
     n_cells = contexts.n_value_tables * n_levels
     counts = np.bincount(tables * n_levels + values, minlength=n_cells).reshape(-1, n_levels)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    bits: NDArray[np.float64] = -np.log2((1 - MIXED) * shares + MIXED / n_levels)
+    bits: NDArray[np.float64] = -np.log2((1 - MIXED) * _shares(counts) + MIXED / n_levels)
     return bits

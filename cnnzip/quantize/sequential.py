@@ -32,7 +32,7 @@ def rate_distortion(
     model: nn.Module,
     inputs: Tensor | Iterable[Any] | None,
     lam: float = 1e-4,
-    step: float = 1.25,
+    step: float = 1.6,
     *,
     grid: Mapping[str, Tensor] | None = None,
     mask: str | None = "keep",
@@ -371,7 +371,7 @@ def _check(
     if not 0 <= lam < math.inf:
         raise ArgumentError(f"lam: {lam}; give 0 to round for the least error, or 1e-4 and more")
     if not 0 < step < math.inf:
-        raise ArgumentError(f"step: {step}; give standard deviations above 0, such as 1.25")
+        raise ArgumentError(f"step: {step}; give standard deviations above 0, such as 1.6")
     if mask not in MASKS:
         raise ArgumentError(f"mask: {mask!r}; there are 'keep' and None")
     if rate not in RATES:

@@ -11,8 +11,6 @@ from torch import nn
 from benchmarks import networks
 from benchmarks.networks import Digits, one_thread
 
-EPOCHS = 20
-
 
 @cache
 def small_digits() -> Digits:
@@ -27,7 +25,7 @@ def small_digits() -> Digits:
 
 
 @cache
-def trained(name: str, seed: int = 0, epochs: int = EPOCHS) -> nn.Module:
+def trained(name: str, seed: int = 0, epochs: int = 20) -> nn.Module:
     """`networks.vgg_digits()` or another, trained. Not to be changed."""
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)

@@ -191,6 +191,17 @@ def test_what_a_bias_makes_good_is_no_error():
     assert output_error(model, found, inputs) < output_error(model, raw, inputs)
 
 
+def test_a_layer_repairs_what_its_predecessors_lost():
+    (first, inputs), (second, _) = linear(n_outputs=60), linear(1, n_inputs=60)
+    model = nn.Sequential(first, nn.ReLU(), second)
+    options = {"lam": 0.0, "step": 1.0, "absorb": False}
+    repaired, left = (
+        rate_distortion(model, inputs, **options, repair=repair) for repair in (True, False)
+    )
+    assert torch.equal(bake(repaired)[0][0].weight, bake(left)[0][0].weight)
+    assert output_error(model, repaired, inputs) < 0.9 * output_error(model, left, inputs)
+
+
 def test_batch_normalization_is_recalibrated_on_the_way():
     found = rate_distortion(convnet(), images(), 1e-3)
     again = recalibrate_bn(found, [images()])
