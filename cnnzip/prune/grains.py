@@ -32,6 +32,7 @@ from cnnzip.tuning.parametrizations import adopt, bake, kept_of, targets, weight
 GRAINS = ("block", "layer", "channel", "weight")
 CHANNEL_RATIO = 0.15  # of a first round; halved where that is refused
 KEPT_WEIGHTS = 0.6  # in a first step; its root where that is refused
+CHANCES = 3  # how often a trial is tuned before it is refused
 MOST_REFUSALS = {"channel": 2, "weight": 3}  # in a row
 
 
@@ -45,9 +46,18 @@ class _Budget:
     options: dict[str, Any]
     floor: float = float("-inf")
 
-    def tuned(self, model: nn.Module) -> nn.Module:
-        trained = fit(model, self.batches, loss=self.loss, **self.options)
+    def tuned(self, model: nn.Module, chance: int = 0) -> nn.Module:
+        options = {**self.options, "seed": self.options["seed"] + chance}
+        trained = fit(model, self.batches, loss=self.loss, **options)
         return recalibrate_bn(trained, self.batches, inplace=True, loss=self.loss)
+
+    def passing(self, trial: nn.Module) -> nn.Module | None:
+        """The tuned trial; None where it stays below the floor however often it is tuned."""
+        for chance in range(CHANCES):
+            trial = self.tuned(trial, chance)
+            if self.worth(trial) >= self.floor:
+                return trial
+        return None
 
     def worth(self, model: nn.Module) -> float:
         return float(self.evaluate(bake(model).eval()))
@@ -100,7 +110,7 @@ def multi_grain(
     score, importance
         Of weights and of channels, as `kind` of `score`.
     tune : int
-        Epochs after each change.
+        Epochs after each change; up to three times as many where it stays below the budget.
     log : Log, optional
         Is given the tuned model and the result of each grain.
 
@@ -115,9 +125,9 @@ def multi_grain(
     ArgumentError
         `model` is unchanged.
 
-    Source: "Multi-grain pruning for model compression" (2021), doi
-    10.1109/PIC53636.2021.9687071, whose abstract gives the four grains and their order. Criteria,
-    steps and the budget are a reconstruction.
+    Source: Kollek et al., "Improving neural network architecture compression by multi-grain pruning"
+    (2021), doi 10.1109/PIC53636.2021.9687071, whose abstract gives the four grains and their order.
+    Criteria, steps and the budget are a reconstruction.
     """
     unknown = [grain for grain in grains if grain not in GRAINS]
     if unknown:
@@ -174,26 +184,26 @@ def _units(
             with bypassed(best, unit):
                 costs[unit] = budget.mean_loss(best)
         unit = min(found, key=lambda unit: costs[unit])
-        trial = budget.tuned(remove(best, unit))
-        if budget.worth(trial) >= budget.floor:
-            best = trial
-        else:
+        trial = budget.passing(remove(best, unit))
+        if trial is None:
             refused.add(unit)
+        else:
+            best = trial
 
 
 def _channels(best: nn.Module, budget: _Budget, example: Any, importance: Kind) -> nn.Module:
     ratio, n_refused = CHANNEL_RATIO, 0
     while n_refused < MOST_REFUSALS["channel"]:
-        trial = prune_channels(
+        narrow = prune_channels(
             best, example, ratio, importance=importance, data=budget.batches, loss=budget.loss
         )
-        if _n_parameters(trial) == _n_parameters(best):
+        if _n_parameters(narrow) == _n_parameters(best):
             break
-        trial = budget.tuned(trial)
-        if budget.worth(trial) >= budget.floor:
-            best, n_refused = trial, 0
-        else:
+        trial = budget.passing(narrow)
+        if trial is None:
             ratio, n_refused = ratio / 2, n_refused + 1
+        else:
+            best, n_refused = trial, 0
     return best
 
 
@@ -202,17 +212,17 @@ def _weights(best: nn.Module, budget: _Budget, kind: Kind) -> nn.Module:
     while n_refused < MOST_REFUSALS["weight"]:
         kept = torch.cat([kept_of(layer).flatten() for layer in targets(best).values()])
         n_kept = int(kept.sum())
-        trial = deepcopy(best)
-        scored = score(trial, kind, budget.batches, loss=budget.loss)
+        sparse = deepcopy(best)
+        scored = score(sparse, kind, budget.batches, loss=budget.loss)
         masks = allocate(scored, 1 - factor * n_kept / kept.numel())
         if sum(int(mask.sum()) for mask in masks.values()) == n_kept:
             break
-        set_masks(trial, masks)
-        trial = budget.tuned(trial)
-        if budget.worth(trial) >= budget.floor:
-            best, n_refused = trial, 0
-        else:
+        set_masks(sparse, masks)
+        trial = budget.passing(sparse)
+        if trial is None:
             factor, n_refused = factor**0.5, n_refused + 1
+        else:
+            best, n_refused = trial, 0
     return best
 
 

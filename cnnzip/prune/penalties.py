@@ -1,7 +1,7 @@
 """Penalties that promote sparsity and reduce redundancy, after Khan et al.; a reconstruction.
 
-Of "Pruning by joint sparsity promotion and redundancy reduction" (2022), arXiv 2210.07451, only the
-abstract could be read: composite constraints prune redundant filters, and promote sparsity by
+Of Khan et al., "Neural network compression by joint sparsity promotion and redundancy reduction"
+(2022), arXiv 2210.07451, only the abstract could be read: composite constraints prune redundant filters, and promote sparsity by
 "gradient counting", which is no pseudo-norm. The formulas below are one reading of that, not the
 paper's. For `penalty=` of `cnnzip.tuning.fit`; 0.1 of the first and 0.5 of the second are a start.
 """

@@ -34,9 +34,10 @@ class ResConv(nn.Module):
 
     Factor and scale of the norm are redundant, so the scale is held at 1.
 
-    Source: "ResConv" (2020), arXiv 2011.14356, of which the abstract could be read: a shortcut with
-    a trained parameter, fused after training; scaling factors with L1; layers of little worth are
-    removed. Where the norm stands, and how they are removed, is a reconstruction.
+    Source: Xu et al., "Layer pruning via fusible residual convolutional block for deep neural
+    networks" (2020), arXiv 2011.14356, of which the abstract could be read: a shortcut with a trained
+    parameter, fused after training; scaling factors with L1; layers of little worth are removed.
+    Where the norm stands, and how layers are removed, is a reconstruction.
     """
 
     def __init__(self, conv: nn.Module, norm: nn.Module | None = None) -> None:
