@@ -75,7 +75,7 @@ class Code:
 
     def prices(self, index: Tensor, levels: Tensor, sweep: int) -> Prices:
         """See `Rate.prices`."""
-        numbers, plain = index.cpu().numpy(), levels.cpu().numpy()
+        numbers, plain = index.cpu().numpy(), levels.float().cpu().numpy()
         if sweep in self.PLANNED and bool((plain[numbers] != 0).any()):
             self._coded = Banded.encode(source_of(plain[numbers])[0])
         if self._coded is None:

@@ -25,6 +25,8 @@ N_PROBED = 4  # inputs of a first run, which finds what is wrong and what follow
 MOST_COLUMNS = 16_384
 BLOCK_COLUMNS = 4_096
 PLAIN_COLUMNS = 512  # where there are no second moments
+MOST_LEVELS = 1 << 16  # BOK-1
+EQUAL = 1e-6  # deviation of entries that are one value, relative to it
 DEAD = 1e-12  # second moment of an input that is none, relative to the largest
 
 
@@ -216,7 +218,7 @@ class _Work:
         if missed:
             raise ArgumentError(
                 f"{missed[0]}: the model does not call this layer on the inputs, so nothing is known of "
-                "what it is for; leave it out by layers="
+                "what it is for; choose the others by layers="
             )
 
     def _hooked(self, inputs: Tensor, take: Callable[[nn.Module, Tensor], object]) -> None:
@@ -331,13 +333,21 @@ class _Work:
     def _levels(self, name: str, matrix: Tensor) -> tuple[Tensor, float]:
         """The levels as they are stored, increasing, and the step that they are seen in."""
         entries = matrix[matrix != 0]
-        unit = float(entries.std(unbiased=False)) if entries.numel() else 1.0
+        largest = float(entries.abs().max()) if entries.numel() else 1.0
+        deviation = float(entries.std(unbiased=False)) if entries.numel() else 0.0
+        is_spread = deviation > EQUAL * largest
         dtype = weight_of(self._layer(name)).dtype
         if name in self.options.grid:
             grid = self.options.grid[name].detach().to(matrix.device, dtype)
-            return torch.unique(torch.cat([grid.flatten(), grid.new_zeros(1)])), unit or 1.0
-        unit = (unit or float(entries.abs().max() if entries.numel() else 1.0)) * self.options.step
-        most = 1 + int(torch.round(matrix.abs().max() / unit)) if matrix.numel() else 1
+            levels = torch.unique(torch.cat([grid.flatten(), grid.new_zeros(1)]))
+            return levels, deviation if is_spread else largest
+        unit = deviation * self.options.step if is_spread else largest
+        most = 1 + round(largest / unit)
+        if 2 * most + 1 > MOST_LEVELS:
+            raise ArgumentError(
+                f"step: {self.options.step} makes {2 * most + 1:,} levels of {name}.weight, and a codebook "
+                f"holds {MOST_LEVELS:,}; give a larger one"
+            )
         multiples = torch.arange(-most, most + 1, dtype=torch.float64, device=matrix.device)
         return (multiples * unit).to(dtype) + 0.0, unit
 

@@ -270,6 +270,30 @@ def test_batches_and_pairs_are_taken_as_inputs():
     assert same_state(whole, paired)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_weights_that_are_all_one_value_keep_it(value):
+    model, inputs = linear()
+    nn.init.constant_(model[0].weight, value)
+    found = bake(rate_distortion(model, inputs, 1e-6))[0].weight
+    assert torch.equal(found, model[0].weight)
+
+
+def test_inputs_that_are_always_zero_have_no_weights():
+    model, inputs = linear()
+    inputs[:, 3] = 0
+    found = bake(rate_distortion(model, inputs, 1e-5))[0].weight
+    assert not found[:, 3].any()
+    assert not bake(rate_distortion(model, 0 * inputs))[0].weight.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_keep_their_type(dtype):
+    model, inputs = linear()
+    found = bake(rate_distortion(model.to(dtype), inputs.to(dtype), 1e-5))
+    assert found[0].weight.dtype == dtype
+    assert len(torch.unique(found[0].weight)) < 20
+
+
 class Unused(nn.Module):
     def __init__(self):
         super().__init__()
@@ -314,6 +338,7 @@ def test_what_cannot_be_quantized_is_named_and_left_alone(model, inputs, message
     [
         ({"lam": -1.0}, "lam: -1"),
         ({"step": 0.0}, "step: 0"),
+        ({"step": 1e-5}, r"step: 1e-05 makes [\d,]+ levels of 0\.weight"),
         ({"mask": "drop"}, "mask: 'drop'; there are 'keep' and None"),
         ({"rate": "bits"}, "rate: 'bits'; there are 'entropy', 'codec'"),
         ({"sparsity": 1.0}, "sparsity: 1"),
