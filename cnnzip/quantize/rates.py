@@ -63,8 +63,8 @@ class Code:
     Contexts are those that banded's encoder chooses for the layer as it was quantized last, and the
     tables those of how often it uses them. At each place the gap before is known, and with it the
     context. The gap's table says what an entry here costs beyond one more zero, that is
-    -log2 h + log2 (1 - h) where h is the share of gaps that end here among those that do not end
-    before, and the value's table what its value costs. The first sweeps are by entropy.
+    -log2 h + log2 (1 - h) where h is the share of gaps that end here among the runs of zeros that
+    come so far, and the value's table what its value costs. The first sweeps are by entropy.
     """
 
     n_sweeps = 6
@@ -120,8 +120,7 @@ def place_prices(
         scanned = by_line[:, contexts.scan.places]
     is_entry = scanned != zero
     gap_tables, value_tables, gaps = _tables_at(contexts, is_entry, _kinds(coded, levels)[scanned])
-    laws = _gap_laws(gap_tables[is_entry], gaps[is_entry], contexts, int(gaps.max()) + 1)
-    entries = _entry_bits(*laws)[gap_tables, gaps]
+    entries = _entry_bits(gap_tables, gaps, is_entry, contexts)[gap_tables, gaps]
     values = _value_bits(value_tables[is_entry], scanned[is_entry], contexts, levels.size)
     values[:, zero] = 0
 
@@ -178,29 +177,36 @@ def _tables_at(
     return gap_tables.astype(np.int64), value_tables.astype(np.int64), gaps
 
 
-def _gap_laws(
-    tables: NDArray[np.int64], gaps: NDArray[np.int64], contexts: Contexts, n_gaps: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of gaps by table, (n_tables, n_gaps), and of those beyond."""
-    direct = contexts.gap_bits
+def _entry_bits(
+    tables: NDArray[np.int64],
+    gaps: NDArray[np.int64],
+    is_entry: NDArray[np.bool_],
+    contexts: Contexts,
+) -> NDArray[np.float64]:
+    """Bits that an entry costs beyond a zero, after each number of zeros; (n_tables, n_gaps).
+
+    Zeros that end a line end no gap, but have been places where one might have ended.
+    """
+    direct, n_gaps = contexts.gap_bits, int(gaps.max()) + 1
     least = class_numbers(direct) & np.uint32((1 << 24) - 1)
     classes = np.searchsorted(least, np.arange(n_gaps), side="right") - 1
     n_classes = int(classes.max()) + 1
-    counts = np.bincount(
-        tables * n_classes + classes[gaps], minlength=contexts.n_gap_tables * n_classes
-    ).reshape(-1, n_classes)
-    shares = _shares(counts)
+    n_each = contexts.n_gap_tables
+    coded = tables[is_entry] * n_classes + classes[gaps[is_entry]]
+    counts = np.bincount(coded, minlength=n_each * n_classes).reshape(n_each, -1)
+    shares, totals = _shares(counts), counts.sum(axis=1, keepdims=True)
     law = shares[:, classes] / 2.0 ** extra_bits(direct)[classes]
-    beyond = np.maximum(1 - law.sum(axis=1, keepdims=True), 0)
-    stop = 1 / (1 + (law * np.arange(n_gaps)).sum(axis=1, keepdims=True) + n_gaps * beyond)
-    law = (1 - MIXED) * law + MIXED * stop * (1 - stop) ** np.arange(n_gaps)
-    return law, (1 - MIXED) * beyond + MIXED * (1 - stop) ** n_gaps
-
-
-def _entry_bits(law: NDArray[np.float64], beyond: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bits that an entry costs beyond a zero, after each number of zeros; (n_tables, n_gaps)."""
-    left = law[:, ::-1].cumsum(axis=1)[:, ::-1] + beyond
-    ends = np.clip(law / np.maximum(left, 1e-300), LEAST_SHARE, 1 - LEAST_SHARE)
+    at_end = ~is_entry[:, -1]
+    lasts = tables[at_end, -1] * n_gaps + gaps[at_end, -1]
+    opened = np.bincount(lasts, minlength=n_each * n_gaps).reshape(n_each, -1)
+    opened = opened[:, ::-1].cumsum(axis=1)[:, ::-1]
+    common = opened.sum(axis=0) / max(int(totals.sum()), 1)
+    left = law[:, ::-1].cumsum(axis=1)[:, ::-1] + (opened + BORROWED * common) / (totals + BORROWED)
+    stop = law.sum(axis=1, keepdims=True) / np.maximum(left.sum(axis=1, keepdims=True), 1e-300)
+    plain = (1 - stop) ** np.arange(n_gaps)  # the geometric law's
+    ends = (1 - MIXED) * law + MIXED * stop * plain
+    ends /= np.maximum((1 - MIXED) * left + MIXED * plain, 1e-300)
+    ends = np.clip(ends, LEAST_SHARE, 1 - LEAST_SHARE)
     bits: NDArray[np.float64] = np.log2((1 - ends) / ends)
     return bits
 
