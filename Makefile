@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NNCODEC := .cache/nncodec-venv
 
-.PHONY: demo demo-crepe test check test-checked test-plain fuzz bench bench-full bench-report bench-peers \
+.PHONY: demo demo-crepe test check test-checked test-plain test-long fuzz bench bench-full bench-report bench-peers \
 	bench-nncodec-env clean
 
 # The main job on real input: train, prune, quantize, compress, load elsewhere, compare.
@@ -33,6 +33,10 @@ test-checked: $(STAMP)
 test-plain: $(STAMP)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/native tests/codecs tests/container tests/spec tests/cli tests/*.py \
 		--cov=cnnzip --cov=cnnzip_native --cov-branch
+
+# Pruning and quantization at the length that their claims need; minutes each.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -m long
 
 # A long campaign of mutated files.
 fuzz: $(STAMP)

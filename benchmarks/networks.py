@@ -323,3 +323,59 @@ def mnist1d() -> Digits:
     labels = (torch.from_numpy(made[key].astype(np.int64)) for key in ("y", "y_test"))
     (train, test), (train_labels, test_labels) = images, labels
     return Digits(train, train_labels, test, test_labels)
+
+
+def vgg_digits() -> nn.Module:
+    """Build a network of VGG's form for 8 x 8 digits: 7 convolutions and a full layer, 324 128 weights."""
+    layers: list[nn.Module] = []
+    before = 1
+    for block in ((32, 32), (64, 64, 64), (128, 128)):
+        for width in block:
+            layers += _conv_bn(before, width)
+            layers.append(nn.ReLU())
+            before = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 10))
+
+
+def resnet_digits() -> nn.Module:
+    """Build ResNet-20 for 8 x 8 digits: 9 blocks of two convolutions, 270 608 weights.
+
+    Source: He et al., "Deep residual learning" (2016), section 4.2, with 1 x 1 shortcuts.
+    """
+    blocks: list[nn.Module] = []
+    before = 16
+    for width in (16, 32, 64):
+        for stride in (1 if width == 16 else 2, 1, 1):
+            blocks.append(_Residual(before, width, stride))
+            before = width
+    return nn.Sequential(
+        *_conv_bn(1, 16),
+        nn.ReLU(),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(before, 10),
+    )
+
+
+class _Residual(nn.Module):
+    """Two convolutions and a shortcut around them."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_conv_bn(before, width, stride), nn.ReLU(), *_conv_bn(width, width)
+        )
+        is_same = before == width and stride == 1
+        self.shortcut = (
+            nn.Identity() if is_same else nn.Sequential(*_conv_bn(before, width, stride, size=1))
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.relu(self.convolutions(images) + self.shortcut(images))
+
+
+def _conv_bn(before: int, width: int, stride: int = 1, size: int = 3) -> list[nn.Module]:
+    convolution = nn.Conv2d(before, width, size, stride, padding=size // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(width)]

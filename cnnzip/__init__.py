@@ -5,6 +5,9 @@
     model = cnnzip.load("model.cnnz", Net())
     plain = cnnzip.decompress(packed)       # every weight equal
 
+`cnnzip.prune`, `cnnzip.quantize` and `cnnzip.tuning` make a network sparse and of few values, so that
+its file is small.
+
 Importing this module loads neither numba nor torch.
 """
 
@@ -23,7 +26,7 @@ from cnnzip.errors import (
 )
 
 if TYPE_CHECKING:
-    from cnnzip import bounds
+    from cnnzip import bounds, prune, quantize, tuning
     from cnnzip.api import compress, decompress, load, report, save
     from cnnzip.api import open_file as open
     from cnnzip.codecs.threads import get_num_threads, set_num_threads
@@ -52,11 +55,15 @@ __all__ = [
     "get_num_threads",
     "load",
     "open",
+    "prune",
+    "quantize",
     "report",
     "save",
     "set_num_threads",
+    "tuning",
 ]
 
+_MODULES = ("bounds", "prune", "quantize", "tuning")  # all but the first import torch
 _HOMES = {
     "CodedFile": ("cnnzip.container.reader", "CodedFile"),
     "CodedTensor": ("cnnzip.tensor", "CodedTensor"),
@@ -74,8 +81,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "bounds":
-        return importlib.import_module("cnnzip.bounds")
+    if name in _MODULES:
+        return importlib.import_module(f"cnnzip.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'cnnzip' has no attribute {name!r}")
     module, attribute = _HOMES[name]

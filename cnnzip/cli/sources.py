@@ -119,7 +119,7 @@ def _open_npz(path: str) -> dict[str, NDArray[Any]]:
         try:
             with np.load(file, allow_pickle=False) as archive:
                 return dict(archive)
-        except Exception as error:  # of zipfile, zlib, tokenize and others: damage raises anything
+        except Exception as error:  # noqa: BLE001  zipfile, zlib, tokenize: damage raises any
             raise CorruptError("npz", path, f"not an archive of plain arrays: {error}") from None
 
 
@@ -131,7 +131,7 @@ def _open_torch(path: str) -> Mapping[str, Any]:
     with open(path, "rb") as file:
         try:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # of pickle, struct, torch and others: damage raises anything
+        except Exception as error:  # noqa: BLE001  pickle, struct, torch: damage raises any
             why = _reason(error)
             raise CorruptError(
                 "pt",
