@@ -417,6 +417,7 @@ def _extra_bits(counts: NDArray[np.int64], direct: int) -> float:
     return float((counts @ extra_bits(direct)[: counts.shape[1]]).sum())
 
 
+@np.errstate(invalid="ignore")  # BLAS computes on padding, too, and sets flags for it
 def _cluster(
     counts: NDArray[np.int64], order: NDArray[np.intp], scale: float, quick: bool
 ) -> tuple[float, NDArray[np.intp]]:
