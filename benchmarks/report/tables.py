@@ -17,6 +17,7 @@ from .cells import (
     short,
     whole,
 )
+from .energy import energy_tables
 from .findings import (
     Condition,
     Results,
@@ -43,6 +44,7 @@ def sections(results: Results) -> list[Section]:
         Section("coding", "Encode, decode, first use, memory", CODING, list(coding(results))),
         Section("scaling", "Scaling", SCALING_TEXT, list(scaling_tables(results))),
         Section("parts", "Bits per weight by part", PARTS, list(parts_tables(results))),
+        Section("energy", "Energy, modelled", ENERGY, list(energy_tables(results))),
         Section("networks", "Whole networks", NETWORKS, list(networks(results))),
         Section("conditions", "Machine and settings", CONDITIONS, list(conditions(results))),
     ]
@@ -70,6 +72,9 @@ matrix in bold."""
 SCALING_TEXT = """y = c n^e, fitted to logarithms by least squares; n is the number of weights. "Off" is
 the factor by which points lie off the line (root mean square). An e of 1 is linear."""
 PARTS = """What the bits are spent on, in bits per weight. Contenders of one part are left out."""
+ENERGY = """What models of memory and arithmetic predict for W x (energies of 45 nm, Horowitz 2014),
+beside what was measured. The model charges bits that are read and sums that are made, not the
+instructions that decode: where it promises much more than the clock shows, those are the price."""
 NETWORKS = """A whole forward pass, by how the layers' weights are stored."""
 CONDITIONS = """What it was measured on and with; each contender has the setting that its own
 documentation names as its best."""

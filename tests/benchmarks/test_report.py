@@ -14,6 +14,7 @@ pytest.importorskip("jinja2")
 
 from benchmarks.report import __main__ as report
 from benchmarks.report import drawing, findings, tables
+from benchmarks.report.energy import picojoules
 from benchmarks.report.findings import Results
 from benchmarks.report.markdown import markdown
 
@@ -133,6 +134,19 @@ def test_coding_is_in_megabytes_of_float32(results):
     rows = {(row[0].text, row[1].text): [cell.text for cell in row[2:]] for row in found.rows}
     assert rows["a", "zstd"][0] == "10.0"  # 4 x 4096 bytes in 1.6384 ms
     assert rows["a", "fast"][2:] == ["10.0 ms", "3.00"]
+
+
+def test_the_energy_model_charges_reads_and_sums():
+    dense = picojoules(size("a", "dense", 32 * 4096))  # 16 KiB: 10 pJ a word
+    assert dense == pytest.approx(4096 * (10 + 5 + 4.6))
+    coded = picojoules(size("a", "fast", 3200))  # 400 bytes: 5 pJ a word
+    assert coded == pytest.approx(100 * 5 + 409.6 * (5 + 4.6))
+
+
+def test_the_energy_model_stands_beside_the_clock(results):
+    found = table(results, "energy", "iid")
+    assert column(found, "time, measured")["CSR"] == "4.00"
+    assert "zstd" not in column(found, "time, measured")
 
 
 def test_exponents_of_exact_power_laws(results):
