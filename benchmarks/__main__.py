@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
     }
     if options.record:
         results.write(results.SIZES, found.sizes)
+        results.TIMES.mkdir(exist_ok=True)
         results.write(results.TIMES / f"{about['machine']}.csv", found.times)
         text = json.dumps(about, indent=1) + "\n"
         (results.TIMES / f"{about['machine']}.json").write_text(text)

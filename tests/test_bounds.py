@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 import cnnzip.tensor
-from benchmarks import space
 from cnnzip import bounds
 from cnnzip.bounds import Matrix
 from cnnzip.codecs import banded, contexts, fast, planning
@@ -588,18 +587,3 @@ def test_import_loads_neither_numba_nor_torch():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
-
-
-def test_the_space_benchmark_lists_every_matrix_of_a_folder(tmp_path, capsys, monkeypatch):
-    for seed in (1, 2):
-        np.savez(tmp_path / f"matrix_{seed}.npz", values=pruned(seed, (30, 40), 0.4, 5))
-    monkeypatch.setattr(sys, "argv", ["space", str(tmp_path)])
-    space.main()
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == [
-        "matrix_1",
-        "matrix_2",
-    ]
-    monkeypatch.setattr(sys, "argv", ["space", str(tmp_path), "--json"])
-    space.main()
-    printed = json.loads(capsys.readouterr().out)
-    assert (printed["matrix_1"]["n"], printed["matrix_1"]["m"]) == (30, 40)

@@ -145,7 +145,7 @@ def test_the_energy_model_charges_reads_and_sums():
 
 def test_the_energy_model_stands_beside_the_clock(results):
     found = table(results, "energy", "iid")
-    assert column(found, "time, measured")["CSR"] == "4.00"
+    assert column(found, "time, measured")["CSR"].text == "4.00"
     assert "zstd" not in column(found, "time, measured")
 
 
