@@ -18,9 +18,9 @@ from pathlib import Path
 from . import machine, results
 from .contenders import CONTENDERS
 from .grid import MEASURES, plan, plan_of_files
-from .report.findings import Results as Found
+from .report.findings import Results
 from .report.summary import summary
-from .run import Results, installed, run
+from .run import Cells, installed, run
 
 CACHE = Path(".cache/benchmarks")
 
@@ -51,20 +51,22 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
     options = grammar.parse_args(arguments)
     if options.quick and options.full:
         grammar.error("--quick or --full, not both")
-    if options.record and options.path:
-        grammar.error("--record is for profiles; --out FOLDER keeps the results of your own files")
+    is_whole = not (options.path or options.groups or options.contenders)
+    if options.record and not (is_whole and options.measures is None):
+        grammar.error("--record is for whole profiles; --out FOLDER keeps the results of a part")
     unknown = set(options.contenders or ()) - set(CONTENDERS)
     if unknown:
         grammar.error(f"no contender {', '.join(unknown)}; there are {', '.join(CONTENDERS)}")
+    if options.out:  # what drawing needs is missed before hours of measuring, not after
+        from .report.__main__ import write as write_report
     profile = "full" if options.full else "quick"
-    if options.path:
-        what, kept = plan_of_files(options.path, profile), None
-    else:
-        what, kept = plan(profile, options.groups), CACHE / f"{profile}.jsonl"
+    what = plan_of_files(options.path, profile) if options.path else plan(profile, options.groups)
+    # What is kept is of all contenders: of a part, a later run would take the rest as done.
+    kept = CACHE / f"{profile}.jsonl" if is_whole else None
     contenders, missing = installed(
         [c for c in CONTENDERS.values() if c.name in (options.contenders or CONTENDERS)]
     )
-    found = Results(kept, options.fresh)
+    found = Cells(kept, options.fresh)
     run(what.only(options.measures) if options.measures else what, contenders, found)
 
     about = machine.describe() | {
@@ -78,11 +80,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
         results.write(results.TIMES / f"{about['machine']}.csv", found.times)
         text = json.dumps(about, indent=1) + "\n"
         (results.TIMES / f"{about['machine']}.json").write_text(text)
-    shown = Found(found.sizes, found.times, about)
+    shown = Results(found.sizes, found.times, about)
     if options.out:
-        from .report.__main__ import write  # needs matplotlib and jinja2
-
-        write(shown, options.out)
+        write_report(shown, options.out)
     if options.json:
         rows = {"sizes": found.sizes, "times": found.times}
         json.dump(
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
     return 1 if found.faults or not shown.families else 0
 
 
-def _skips(found: Results) -> dict[str, str]:
+def _skips(found: Cells) -> dict[str, str]:
     return {
         f"{contender}, {case}": why
         for case, of_case in found.skipped.items()

@@ -34,8 +34,8 @@ SOURCES = (
 )
 
 
-class Results:
-    """Rows of a run, in memory and in a file of one JSON line a cell.
+class Cells:
+    """What a run has measured, in memory and in a file of one JSON line a cell.
 
     Attributes
     ----------
@@ -123,77 +123,59 @@ def installed(contenders: Sequence[Contender]) -> tuple[list[Contender], dict[st
     return [c for c in contenders if c.name not in missing], missing
 
 
-def run(plan: Plan, contenders: Sequence[Contender], results: Results) -> None:
+def run(plan: Plan, contenders: Sequence[Contender], cells: Cells) -> None:
     """Take what is not done yet. Progress is shown on standard error."""
     todo = [
-        (case, settings, [m for m in settings.measures if not results.has(case.name, m)])
+        (case, settings, [m for m in settings.measures if not cells.has(case.name, m)])
         for case, settings in plan.cases
     ]
     todo = [cell for cell in todo if cell[2]]
     if todo:
         _compile(contenders)
-    rates = results.rates()
+    elif plan.cases:
+        print("all of it was measured before; --fresh measures it anew", file=sys.stderr)
+    rates = cells.rates()
     is_cold = any(settings.is_cold for _, settings, _ in todo)
     flush = Flush(machine.last_cache_bytes()) if is_cold else None
     with tqdm(total=sum(len(m) for *_, m in todo), disable=None, leave=False) as bar:
         for case, settings, measures in todo:
             fresh = replace(case)  # which takes its weight along when it goes
-            _run_case(fresh, measures, settings, contenders, results, rates, flush, bar)
+            stored = StoredCase(fresh, contenders, rates, settings.encode_budget)
+            for measure in measures:
+                bar.set_description(f"{case.name}: {measure}")
+                rows = _measure(measure, stored, settings, flush)
+                for fault in stored.faults:
+                    print(fault, file=sys.stderr)
+                cells.add(case.name, measure, rows, stored.skipped, "; ".join(stored.faults))
+                stored.faults.clear()
+                bar.update()
     if plan.settings.forward:
-        _run_networks(plan.settings, results)
-
-
-def _run_case(
-    case: Case,
-    measures: Sequence[str],
-    settings: Settings,
-    contenders: Sequence[Contender],
-    results: Results,
-    rates: dict[str, float],
-    flush: Flush | None,
-    bar: tqdm,
-) -> None:
-    try:
-        _ = case.weight
-    except Exception as error:  # noqa: BLE001  # whatever a reader says of a bad file
-        fault = f"{case.name}: {error}"
-        print(fault, file=sys.stderr)
-        for measure in measures:
-            results.add(case.name, measure, fault=fault)
-            bar.update()
-        return
-    stored = StoredCase(case, contenders, rates, settings.encode_budget)
-    for measure in measures:
-        bar.set_description(f"{case.name}: {measure}")
-        with products.threads(1):
-            rows = _measure(measure, stored, settings, flush)
-        for fault in stored.faults:
-            print(fault, file=sys.stderr)
-        results.add(case.name, measure, rows, stored.skipped, "; ".join(stored.faults))
-        stored.faults.clear()
-        bar.update()
+        _run_networks(plan.settings, cells)
 
 
 def _measure(
     measure: str, stored: StoredCase, settings: Settings, flush: Flush | None
 ) -> Sequence[SizeRow | TimeRow]:
+    if not stored.is_readable:
+        return []
     rounds, budget = settings.rounds, settings.budget
-    if measure == "sizes":
-        return sizes.measure(stored)
-    if measure == "coding":
-        return coding.measure(stored, rounds, budget)
-    if measure == "multiply":
-        return products.measure(stored, settings.conditions, rounds, budget, flush)
-    return memory.measure(stored)
+    with products.threads(1):
+        if measure == "sizes":
+            return sizes.measure(stored)
+        if measure == "coding":
+            return coding.measure(stored, rounds, budget)
+        if measure == "multiply":
+            return products.measure(stored, settings.conditions, rounds, budget, flush)
+        return memory.measure(stored)
 
 
-def _run_networks(settings: Settings, results: Results) -> None:
+def _run_networks(settings: Settings, cells: Cells) -> None:
     from .measures import forward
 
     for name, model, inputs in forward.networks():
-        if not results.has(name, FORWARD):
+        if not cells.has(name, FORWARD):
             rows = forward.measure(name, model, inputs, settings.rounds, settings.budget)
-            results.add(name, FORWARD, rows)
+            cells.add(name, FORWARD, rows)
 
 
 def _compile(contenders: Sequence[Contender]) -> None:

@@ -1,13 +1,14 @@
 """What compressors and entropy coders share: bytes of indices, and matrices kept compressed."""
 
 from abc import abstractmethod
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 Symbols = NDArray[np.integer[Any]]
 
@@ -32,17 +33,12 @@ class _Held(Stored):
 
     def decode(self) -> NDArray[np.float32]:
         values = self._contender.unpack(self._parts, self._shape)
-        return np.ascontiguousarray(values.reshape(self._shape[0], n_columns(self._shape)))
-
-
-def n_columns(shape: tuple[int, ...]) -> int:
-    """Columns of the matrix: one row is all weights of an output."""
-    return int(np.prod(shape[1:], dtype=np.int64))
+        return np.ascontiguousarray(values.reshape(dims(self._shape)))
 
 
 def n_weights(shape: tuple[int, ...]) -> int:
     """Number of weights."""
-    return int(np.prod(shape, dtype=np.int64))
+    return prod(shape)
 
 
 def with_zero(codebook: NDArray[np.float32]) -> NDArray[np.float32]:

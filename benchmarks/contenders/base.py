@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,16 @@ from ..matrices.base import Case
 
 Parts = Mapping[str, NDArray[Any]]  # all that `open` needs but the shape
 PAPER = "paper"  # the family of what is charged by a formula, and stores nothing
+
+
+def dims(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a weight's matrix: outputs x all the rest."""
+    return shape[0], prod(shape[1:])
+
+
+def with_version(package: str, setting: str) -> str:
+    """A setting after the package's name and version, if it is installed."""
+    return f"{package} {version(package)}, {setting}" if find_spec(package) else setting
 
 
 class Stored(ABC):
@@ -59,16 +72,21 @@ class Contender(ABC):
         Library, version, and the setting that its documentation names as its best.
     multiplies : bool
         Whether it multiplies from the stored form, without decoding the matrix first.
+    package : str
+        What has to be installed for it beside the suite; "" for nothing.
     """
 
     name: str
     family: str
     setting: str = ""
     multiplies: bool = True
+    package: str = ""
 
     def missing(self) -> str | None:
         """The command that installs what is missing here; None if nothing is."""
-        return None
+        return (
+            f"pip install {self.package}" if self.package and not find_spec(self.package) else None
+        )
 
     def refuses(self, case: Case) -> str | None:
         """Why it cannot store this matrix; None if it can."""

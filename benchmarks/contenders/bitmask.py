@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from cnnzip_native._jit import kernel
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 if config.DISABLE_JIT:
 
@@ -101,7 +101,7 @@ class Bitmask(Contender):
         return {"positions": mask_of(case.matrix), "values": case.matrix[case.matrix != 0]}
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Masked(parts, (shape[0], int(np.prod(shape[1:]))))
+        return _Masked(parts, dims(shape))
 
 
 class BitmaskIndexed(Contender):
@@ -120,4 +120,4 @@ class BitmaskIndexed(Contender):
         }
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Masked(parts, (shape[0], int(np.prod(shape[1:]))))
+        return _Masked(parts, dims(shape))

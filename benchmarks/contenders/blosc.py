@@ -1,7 +1,5 @@
 """Blosc2: blocks, shuffled and compressed by zstd."""
 
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,9 +7,8 @@ from numpy.typing import NDArray
 
 from ..matrices.base import Case
 from ._symbols import Packed, as_part, case_values, from_planes, n_weights, to_planes, with_zero
-from .base import Parts
+from .base import Parts, with_version
 
-INSTALLED = find_spec("blosc2") is not None
 MAX_BYTES = (1 << 31) - 33  # of a chunk
 SAMPLE_BYTES = 1 << 20
 FILTERS = ("NOFILTER", "SHUFFLE", "BITSHUFFLE")
@@ -38,13 +35,11 @@ def _decompress(part: NDArray[np.uint8], n_bytes: int) -> bytes:
 
 class _Blosc(Packed):
     family = "compressor"
-    setting = "zstd, clevel 9, the best of its filters (none, shuffle, bitshuffle) on a sample"
+    package = "blosc2"
+    setting = with_version(
+        package, "zstd, clevel 9, the best of its filters (none, shuffle, bitshuffle) on a sample"
+    )
     itemsize: int
-    if INSTALLED:
-        setting = f"blosc2 {version('blosc2')}, {setting}"
-
-    def missing(self) -> str | None:
-        return None if INSTALLED else "pip install blosc2"
 
     def refuses(self, case: Case) -> str | None:
         if self.itemsize * case.weight.size > MAX_BYTES:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from cnnzip_native._jit import kernel
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 BIN = 8  # columns that may become one group
 SAMPLE = 1024  # rows
@@ -455,7 +455,7 @@ class ColumnGroups(Contender):
         }
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Groups(parts, (shape[0], int(np.prod(shape[1:]))))
+        return _Groups(parts, dims(shape))
 
 
 def _joined(arrays: list[NDArray[Any]], kind: type[np.unsignedinteger]) -> NDArray[Any]:

@@ -4,9 +4,8 @@ The model is the histogram of all symbols, zero among them, so both stay just ab
 models, none is adaptive.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,7 @@ from cnnzip.entropy.varints import encode_varint
 
 from ..matrices.base import Case
 from ._symbols import Packed, as_part, n_weights, with_zero
-from .base import Parts
-
-INSTALLED = find_spec("constriction") is not None
+from .base import Parts, with_version
 
 
 def _model(counts: NDArray[np.int64]) -> Any:
@@ -43,12 +40,8 @@ class _Constriction(Packed):
     """Parts: how often each symbol occurs, as varints, and the coder's 32-bit words."""
 
     family = "entropy coder"
-    setting = "static Categorical of 24 bits, perfect=False"
-    if INSTALLED:
-        setting = f"constriction {version('constriction')}, {setting}"
-
-    def missing(self) -> str | None:
-        return None if INSTALLED else "pip install constriction"
+    package = "constriction"
+    setting = with_version(package, "static Categorical of 24 bits, perfect=False")
 
     def encode(self, case: Case) -> Parts:
         symbols = case.symbols.reshape(-1).astype(np.int32)
@@ -63,13 +56,15 @@ class _Constriction(Packed):
         symbols = self._symbols(parts["indices"], counts, n) if n else np.zeros(0, np.int32)
         return with_zero(parts["codebook"])[symbols]
 
+    @abstractmethod
     def _words(self, symbols: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
-        raise NotImplementedError
+        """The words of at least one symbol."""
 
+    @abstractmethod
     def _symbols(
         self, words: NDArray[np.uint32], counts: NDArray[np.int64], n: int
     ) -> NDArray[np.int32]:
-        raise NotImplementedError
+        """Invert `_words`."""
 
 
 class ANS(_Constriction):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnzip_native._jit import kernel
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 MOST_GROUPS = 1 << 27  # of CER, which stores empty ones too
 
@@ -191,7 +191,7 @@ class CSER(Contender):
         }
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Grouped(parts, (shape[0], int(np.prod(shape[1:]))))
+        return _Grouped(parts, dims(shape))
 
 
 class CER(Contender):
@@ -226,4 +226,4 @@ class CER(Contender):
         }
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Grouped(parts, (shape[0], int(np.prod(shape[1:]))))
+        return _Grouped(parts, dims(shape))

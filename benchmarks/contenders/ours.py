@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 import cnnzip
 from cnnzip import bounds
+from cnnzip.api import NO_LIMITS
 from cnnzip.codecs.names import CODEC_NAMES, PACK_ID
-from cnnzip.container.limits import Limits
 from cnnzip.errors import ArgumentError
 from cnnzip.tensor import CodedTensor
 
@@ -16,7 +16,6 @@ from ..matrices.base import Case
 from .base import Contender, Parts, Size, Stored
 
 CODECS = tuple(name for number, name in CODEC_NAMES.items() if number != PACK_ID)
-NO_LIMITS = Limits(1 << 62, float("inf"))  # for frames that this process has just made
 
 
 class _Coded(Stored):

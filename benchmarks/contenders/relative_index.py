@@ -16,7 +16,7 @@ from cnnzip_native.bits import encode_streams
 from cnnzip_native.huffman import decode_symbols
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 GAP_BITS = (4, 5, 8)  # those of Deep Compression's tables and text
 
@@ -198,10 +198,6 @@ def placed(
     return matrix.reshape(dims)
 
 
-def _dims(shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[0], int(np.prod(shape[1:]))
-
-
 def _by_rows(case: Case) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Zeros before each entry, from row to row, and its symbol."""
     places = np.flatnonzero(case.matrix)
@@ -243,7 +239,7 @@ class EIE(Contender):
         }
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Relative(parts, _dims(shape))
+        return _Relative(parts, dims(shape))
 
 
 class DeepCompression(Contender):
@@ -275,7 +271,7 @@ class DeepCompression(Contender):
         }
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Relative(parts, _dims(shape))
+        return _Relative(parts, dims(shape))
 
 
 class _Decoded(Stored):
@@ -352,7 +348,7 @@ class DeepCompressionHuffman(Contender):
         return min(found, key=lambda parts: sum(part.nbytes for part in parts.values()))
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
-        return _Decoded(parts, _dims(shape))
+        return _Decoded(parts, dims(shape))
 
 
 def _coded(

@@ -8,7 +8,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 SIDES = (1, 2, 3, 4, 6, 8)  # of BSR's blocks; those of `estimate_blocksize`, and 8
 
@@ -25,10 +25,6 @@ class _Sparse(Stored):
         return y.reshape(self._matrix.shape[0], *x.shape[1:])  # COO of 1 x 1 gives a scalar
 
 
-def _dims(shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[0], int(np.prod(shape[1:]))
-
-
 class CSR(Contender):
     """For each row, the columns of its entries and their values."""
 
@@ -42,7 +38,7 @@ class CSR(Contender):
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
         arrays = (parts["values"], parts["positions"], parts["row starts"])
-        return _Sparse(scipy.sparse.csr_array(arrays, _dims(shape)))
+        return _Sparse(scipy.sparse.csr_array(arrays, dims(shape)))
 
 
 class CSC(Contender):
@@ -58,7 +54,7 @@ class CSC(Contender):
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
         arrays = (parts["values"], parts["positions"], parts["column starts"])
-        return _Sparse(scipy.sparse.csc_array(arrays, _dims(shape)))
+        return _Sparse(scipy.sparse.csc_array(arrays, dims(shape)))
 
 
 class COO(Contender):
@@ -74,7 +70,7 @@ class COO(Contender):
 
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
         arrays = (parts["values"], tuple(parts["positions"]))
-        return _Sparse(scipy.sparse.coo_array(arrays, _dims(shape)))
+        return _Sparse(scipy.sparse.coo_array(arrays, dims(shape)))
 
 
 class BSR(Contender):
@@ -97,7 +93,7 @@ class BSR(Contender):
     def open(self, parts: Parts, shape: tuple[int, ...]) -> Stored:
         values = parts["values"].reshape(-1, *parts["header"].tolist())
         arrays = (values, parts["positions"], parts["row starts"])
-        return _Sparse(scipy.sparse.bsr_array(arrays, _dims(shape)))
+        return _Sparse(scipy.sparse.bsr_array(arrays, dims(shape)))
 
 
 def least_block(matrix: NDArray[np.float32]) -> tuple[int, int]:

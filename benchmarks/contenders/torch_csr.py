@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..matrices.base import Case
-from .base import Contender, Parts, Stored
+from .base import Contender, Parts, Stored, dims
 
 
 class _Tensor(Stored):
@@ -45,5 +45,4 @@ class TorchCSR(Contender):
         arrays = [torch.from_numpy(np.require(parts[name], requirements="W")) for name in names]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse", UserWarning)  # "... is in beta state"
-            dims = (shape[0], int(np.prod(shape[1:])))
-            return _Tensor(torch.sparse_csr_tensor(*arrays, dims, check_invariants=False))
+            return _Tensor(torch.sparse_csr_tensor(*arrays, dims(shape), check_invariants=False))

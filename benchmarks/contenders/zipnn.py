@@ -1,7 +1,5 @@
 """ZipNN: bytes of floats grouped by place, each group by Huffman or zstd (Hershcovitch et al.)."""
 
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,9 +7,7 @@ from numpy.typing import NDArray
 
 from ..matrices.base import Case
 from ._symbols import Packed, as_part
-from .base import Parts
-
-INSTALLED = find_spec("zipnn") is not None
+from .base import Parts, with_version
 
 
 def _coder() -> Any:
@@ -26,12 +22,8 @@ class ZipNN(Packed):
 
     name = "zipnn"
     family = "compressor"
-    setting = "method AUTO, float32"
-    if INSTALLED:
-        setting = f"zipnn {version('zipnn')}, {setting}"
-
-    def missing(self) -> str | None:
-        return None if INSTALLED else "pip install zipnn"
+    package = "zipnn"
+    setting = with_version(package, "method AUTO, float32")
 
     def encode(self, case: Case) -> Parts:
         data = bytearray(case.matrix.tobytes())  # a copy: ZipNN reorders the bits in place

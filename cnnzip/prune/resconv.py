@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from cnnzip.prune.channels import CONVS, FLATTENS, MEANS, RELUS, trace
-from cnnzip.prune.surgery import units
+from cnnzip.prune.surgery import affine_of, units
 from cnnzip.torch.model import replace
 from cnnzip.tuning.fit import MakeOptimizer
 from cnnzip.tuning.parametrizations import KINDS, adopt, bake, weight_of
@@ -64,12 +64,7 @@ class ResConv(nn.Module):
         scale, shift = weight.new_ones(len(weight)), weight.new_zeros(len(weight))
         norm = self.norm
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            scale = (norm.running_var + norm.eps).rsqrt()
-            shift = -norm.running_mean * scale
-            if norm.affine:
-                scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+            scale, shift = affine_of(norm)
         same = nn.init.dirac_(torch.empty_like(weight), conv.groups)
         bias = shift if conv.bias is None else shift + scale * conv.bias
         scale = scale.reshape(-1, *[1] * (weight.ndim - 1))

@@ -317,14 +317,21 @@ def _can_fold(layer: nn.Module, norm: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _fold(layer: nn.Module, norm: nn.Module) -> None:
-    assert isinstance(norm, _BatchNorm)
+def affine_of(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """What a batch norm multiplies by and adds, channel by channel, in eval mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var + norm.eps).rsqrt()
     shift = -norm.running_mean * scale
     if norm.affine:
         scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    return scale, shift
+
+
+@torch.no_grad()
+def _fold(layer: nn.Module, norm: nn.Module) -> None:
+    assert isinstance(norm, _BatchNorm)
+    scale, shift = affine_of(norm)
     weight = weight_of(layer)
     dim = 1 if isinstance(layer, TRANSPOSED) else 0
     shape = [-1 if d == dim else 1 for d in range(weight.ndim)]

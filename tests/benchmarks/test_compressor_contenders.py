@@ -5,35 +5,16 @@ import doctest
 import numpy as np
 import pytest
 
+from benchmarks.contenders import CONTENDERS as ALL
 from benchmarks.contenders import _symbols, byte_compressors, papers
-from benchmarks.contenders.blosc import FloatsBlosc, IndicesBlosc
-from benchmarks.contenders.byte_compressors import (
-    FloatsZstd,
-    GapsZstd,
-    IndicesLzma,
-    IndicesZstd,
-    from_gap_bytes,
-    to_gap_bytes,
-)
+from benchmarks.contenders.byte_compressors import from_gap_bytes, to_gap_bytes
 from benchmarks.contenders.constriction import ANS, RangeCoder
 from benchmarks.contenders.nncodec import NNCodec
-from benchmarks.contenders.zipnn import ZipNN
 from benchmarks.matrices.base import Case
 from cnnzip import bounds
 from tests.codecs.battery import sparse
 
-CONTENDERS = (
-    FloatsZstd(),
-    IndicesZstd(),
-    IndicesLzma(),
-    GapsZstd(),
-    FloatsBlosc(),
-    IndicesBlosc(),
-    ZipNN(),
-    ANS(),
-    RangeCoder(),
-    NNCodec(),
-)
+CONTENDERS = [c for c in ALL.values() if c.family in ("compressor", "entropy coder")]
 F4 = np.float32
 WEIGHTS = {
     "no columns": np.zeros((3, 0), F4),
@@ -175,8 +156,7 @@ def test_examples_in_docstrings_are_true(module):
 def test_what_is_not_installed_says_how(monkeypatch, tmp_path):
     monkeypatch.setattr("benchmarks.contenders.nncodec.PYTHON", tmp_path / "python")
     assert NNCodec().missing() == "make bench-nncodec-env"
-    for name in ("blosc", "zipnn", "constriction"):
-        monkeypatch.setattr(f"benchmarks.contenders.{name}.INSTALLED", False)
+    monkeypatch.setattr("benchmarks.contenders.base.find_spec", lambda package: None)
     commands = [contender.missing() for contender in CONTENDERS]
     assert commands[4:8] == ["pip install blosc2"] * 2 + ["pip install zipnn", commands[7]]
     assert commands[7:9] == ["pip install constriction"] * 2

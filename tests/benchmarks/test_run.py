@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from benchmarks import results
+from benchmarks.__main__ import main
 from benchmarks.contenders import CONTENDERS
 from benchmarks.contenders.scipy_sparse import CSR
 from benchmarks.grid import GRID, MEASURES, Plan, Settings, plan
 from benchmarks.matrices.base import Case
 from benchmarks.measures.products import Condition
-from benchmarks.run import Results, installed, run
+from benchmarks.run import Cells, installed, run
 from tests.codecs.battery import sparse
 
 SETTINGS = Settings(
@@ -34,9 +35,9 @@ def few():
     return [CONTENDERS[name] for name in ("fast", "dense", "CSR")]
 
 
-def test_a_run_measures_every_cell_once_and_resumes(tmp_path, few, monkeypatch):
+def test_a_run_measures_every_cell_once_and_resumes(tmp_path, few, monkeypatch, capsys):
     path = tmp_path / "kept" / "run.jsonl"
-    first = Results(path)
+    first = Cells(path)
     run(a_plan("a"), few, first)
     assert [row.contender for row in first.sizes] == ["fast", "dense", "CSR"]
     measures = {(row.measure, row.columns, row.threads, row.cache) for row in first.times}
@@ -52,28 +53,29 @@ def test_a_run_measures_every_cell_once_and_resumes(tmp_path, few, monkeypatch):
 
     with open(path, "a") as file:
         file.write('{"case": "cut off')
-    again = Results(path)
+    again = Cells(path)
     assert (again.sizes, again.times) == (first.sizes, first.times)
     monkeypatch.setattr(Case, "weight", property(lambda _: pytest.fail("measured again")))
     run(a_plan("a"), few, again)
+    assert "measured before; --fresh" in capsys.readouterr().err
 
 
 def test_results_of_other_sources_are_not_resumed(tmp_path, few, monkeypatch, capsys):
     path = tmp_path / "run.jsonl"
-    run(a_plan("a", measures=["sizes"]), few, Results(path))
+    run(a_plan("a", measures=["sizes"]), few, Cells(path))
     monkeypatch.setattr("benchmarks.run._digest", lambda: "changed")
-    assert not Results(path).sizes
+    assert not Cells(path).sizes
     assert "starting anew" in capsys.readouterr().err
 
 
 def test_an_unreadable_matrix_is_named_and_the_rest_measured(few, capsys):
-    what = a_plan("good", measures=["sizes"])
+    what = a_plan("good", measures=["sizes", "coding"])
     bad = replace(what.cases[0][0], name="bad.npz", make=lambda: np.load("/no/such/file"))
-    found = Results(None)
-    run(Plan([(bad, SETTINGS.only(["sizes"])), *what.cases], SETTINGS), few, found)
+    found = Cells(None)
+    run(Plan([(bad, what.cases[0][1]), *what.cases], SETTINGS), few, found)
     assert {row.case for row in found.sizes} == {"good"}
     assert "bad.npz: [Errno 2]" in found.faults[0]
-    assert found.faults[0] in capsys.readouterr().err
+    assert capsys.readouterr().err.count(found.faults[0]) == len(found.faults) == 1
 
 
 class Wrong(CSR):
@@ -85,7 +87,7 @@ class Wrong(CSR):
 
 @pytest.mark.parametrize("measure", ["sizes", "multiply"])
 def test_a_contender_that_is_wrong_is_a_fault_and_has_no_rows(measure):
-    found = Results(None)
+    found = Cells(None)
     run(a_plan("a", measures=[measure]), [CONTENDERS["CSR"], Wrong()], found)
     assert {row.contender for row in (*found.sizes, *found.times)} == {"CSR"}
     assert found.faults == ["a: wrong does not give it back"]
@@ -101,7 +103,7 @@ def test_a_wrong_product_is_a_fault():
             stored.multiply = lambda x: multiply(x) * np.float32(1.0001)
             return stored
 
-    found = Results(None)
+    found = Cells(None)
     run(a_plan("a", measures=["multiply"]), [CONTENDERS["CSR"], Skewed()], found)
     assert {row.contender for row in found.times} == {"CSR"}
     assert found.faults == ["a: skewed multiplies wrongly"]
@@ -114,7 +116,7 @@ def test_a_contender_that_raises_is_a_fault_and_does_not_stop_the_rest():
         def open(self, parts, shape):
             raise MemoryError("too large")
 
-    found = Results(None)
+    found = Cells(None)
     run(a_plan("a", measures=["sizes"]), [Raising(), CONTENDERS["CSR"]], found)
     assert {row.contender for row in found.sizes} == {"CSR"}
     assert found.faults == ["a: raising fails: MemoryError: too large"]
@@ -134,7 +136,7 @@ def test_what_is_missing_is_skipped_with_the_command_that_installs_it(capsys):
 
 
 def test_a_contender_too_slow_for_a_matrix_is_left_out_and_said(few):
-    found = Results(None)
+    found = Cells(None)
     slow = replace(SETTINGS.only(["sizes"]), encode_budget=0)
     found.rates = lambda: {"CSR": 1.0}
     case, _ = a_plan("a").cases[0]
@@ -144,7 +146,7 @@ def test_a_contender_too_slow_for_a_matrix_is_left_out_and_said(few):
 
 
 def test_rows_come_back_from_csv(tmp_path, few):
-    found = Results(None)
+    found = Cells(None)
     run(a_plan("a, with a comma", measures=["sizes", "coding"]), few, found)
     results.write(tmp_path / "sizes.csv", found.sizes)
     back = results.read(tmp_path / "sizes.csv", results.SizeRow)
@@ -165,7 +167,19 @@ def test_profiles_name_matrices_once(profile):
 
 def test_results_kept_are_plain_json(tmp_path, few):
     path = tmp_path / "run.jsonl"
-    run(a_plan("a", measures=["sizes"]), few, Results(path))
+    run(a_plan("a", measures=["sizes"]), few, Cells(path))
     head, cell = (json.loads(line) for line in path.read_text().splitlines())
     assert set(head) == {"sources", "machine"}
     assert cell["measure"] == "sizes"
+
+
+def test_a_part_of_a_profile_is_neither_kept_nor_recorded(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    part = ["--groups", "tiny-k", "--contenders", "dense", "CSR"]
+    assert main([*part, "--measures", "sizes"]) == 0
+    assert "1 matrix, 131,072 weights" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    for arguments in (part, ["--measures", "sizes"], ["net.pt"]):
+        with pytest.raises(SystemExit):
+            main([*arguments, "--record"])
+        assert "whole profiles" in capsys.readouterr().err

@@ -300,6 +300,12 @@ def test_files_makes_a_case_that_raises_of_a_path_that_gives_nothing(folder, nam
         _ = case.weight
 
 
+def test_files_says_that_a_file_has_nothing_large_enough(folder, capsys):
+    path, _ = folder
+    assert not list(files.cases("files", path / "plain.npz", 10**6))
+    assert "plain.npz: no tensor of two dimensions or more" in capsys.readouterr().err
+
+
 def test_files_names_a_folder_without_files(folder, capsys):
     path, _ = folder
     (path / "sub" / "none").mkdir()
