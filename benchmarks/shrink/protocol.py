@@ -1,0 +1,74 @@
+"""The protocol of the HAC and sHAC papers: prune, share k values, fine-tune what is shared.
+
+Magnitude pruning by layer with masked retraining; CWS, PWS, UQ and ECSQ, a codebook for each layer
+or "unified" ones for all convolutions and for all linear layers; the linear layers alone, or the
+whole network.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+from torch import nn
+
+from cnnzip.prune import one_shot
+from cnnzip.quantize import share
+from cnnzip.tuning import bake, fit
+
+from .rows import Cell
+from .subjects import Subject
+
+NETWORKS = ("lenet5", "vgg_digits")
+SPARSITIES = (0.6, 0.8, 0.9, 0.95, 0.99)
+LEVELS = (2, 4, 16, 64, 256)
+METHODS = ("cws", "pws", "uq", "ecsq")
+SCOPES = {"layer": "layer", "unified": "kind"}
+EXTENTS = ("linear", "whole")
+RETRAINING = 8  # epochs after pruning
+TUNING = 4  # epochs of shared values
+LEARNING_RATE = 3e-4
+#: Whose linear layer is a hundredth of the weights: without a trial of it alone.
+CONVOLUTIONAL = ("vgg_digits", "resnet_digits")
+
+
+def cells(networks: Sequence[str], seeds: Sequence[int]) -> Iterator[Cell]:
+    """All points, of one seed after the other."""
+    for seed, network, extent, sparsity in product(
+        seeds, networks or NETWORKS, EXTENTS, SPARSITIES
+    ):
+        if extent == "linear" and network in CONVOLUTIONAL:
+            continue
+        about = {"extent": extent, "sparsity": sparsity}
+        yield Cell("protocol", network, seed, "pruned", about, _made(None, about))
+        for k, scope, method in product(LEVELS, SCOPES, METHODS):
+            for epochs in (0, TUNING):
+                setting = {**about, "scope": scope, "k": k, "epochs": epochs}
+                yield Cell("protocol", network, seed, method, setting, _made(method, setting))
+
+
+def _is_linear(_: str, layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear)
+
+
+@lru_cache(maxsize=1)
+def _pruned(subject: Subject, extent: str, sparsity: float) -> nn.Module:
+    layers = _is_linear if extent == "linear" else None
+    pruned = one_shot(subject.dense, sparsity, score="magnitude", scope="layer", layers=layers)
+    return bake(fit(pruned, subject.batches, RETRAINING, seed=subject.seed))
+
+
+def _made(method: str | None, setting: dict[str, Any]) -> Any:
+    def make(subject: Subject) -> nn.Module:
+        extent = setting["extent"]
+        pruned = _pruned(subject, extent, setting["sparsity"])
+        if method is None:
+            return pruned
+        layers = _is_linear if extent == "linear" else None
+        scope, seed = SCOPES[setting["scope"]], subject.seed
+        shared = share(pruned, setting["k"], method, scope, layers=layers, seed=seed)
+        if not setting["epochs"]:
+            return shared
+        return fit(shared, subject.batches, setting["epochs"], lr=LEARNING_RATE, seed=seed)
+
+    return make

@@ -1,0 +1,142 @@
+"""The command that measures what pruning and quantization are worth, on a tiny network."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from benchmarks.networks import Digits
+from benchmarks.shrink import extreme, protocol, quantizers, rows, subjects
+from benchmarks.shrink.__main__ import main
+from benchmarks.shrink.pareto import front
+from benchmarks.shrink.rows import Kept, Row
+from benchmarks.shrink.tables import Point, at, points, report
+
+EXPERIMENTS = ("quantizers", "protocol", "extreme")
+ROW = Row("extreme", "tiny", 0, "m", {"rate": 2}, 97.0, 98.0, 0.1, 80, 9, 10, 400, 1.0, "x")
+
+
+def build():
+    layers = [nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()]
+    layers += [nn.MaxPool2d(2)]
+    layers += [nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96, 10))
+
+
+def few():
+    data = subjects.small_digits()
+    images, labels = data.train_images, data.train_labels
+    return Digits(images[:128], labels[:128], images[128:192], labels[128:192])
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch, tmp_path):
+    monkeypatch.setattr(subjects, "FOLDER", tmp_path)
+    recipe = subjects.Recipe(build, few, 2, 1e-2, "a tiny network")
+    monkeypatch.setitem(subjects.RECIPES, "tiny", recipe)
+    methods = {
+        name: (has_inputs, options, settings[:1])
+        for name, (has_inputs, options, settings) in quantizers.METHODS.items()
+    }
+    small = {
+        quantizers: {"METHODS": methods},
+        protocol: {"SPARSITIES": (0.6,), "LEVELS": (2, 4), "RETRAINING": 1, "TUNING": 1},
+        extreme: {
+            "RATES": (2,), "OTHER_RATES": (2,), "LAMBDAS": (1e-4,), "N_HELD": 32, "DROP": 100.0, "TRIAL": 1, "STEPS": 1,
+            "EPOCHS": 1, "POLISH": 0, "TUNING": 1,
+        },
+    }  # fmt: skip
+    for module, values in small.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
+    subjects.subject.cache_clear()
+    yield
+    subjects.subject.cache_clear()
+
+
+def rows_of(capsys, *arguments):
+    assert main([*arguments, "--networks", "tiny", "--seeds", "1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_once_and_resumes(experiment, capsys, monkeypatch, tmp_path):
+    found = rows_of(capsys, experiment, "--out", str(tmp_path))
+    cells = {
+        "quantizers": len(quantizers.METHODS),
+        "protocol": 2 * (1 + 2 * 2 * 4 * 2),
+        "extreme": 1 + len(extreme.WAYS),
+    }
+    assert len(found) == cells[experiment]
+    assert all(row["n_bytes"] > 100 for row in found)
+    assert "## tiny" in (tmp_path / f"{experiment}.md").read_text()
+    monkeypatch.setattr(rows, "measured", None)  # nothing is left to measure
+    assert rows_of(capsys, experiment) == found
+    method = found[-1]["method"]
+    chosen = rows_of(capsys, experiment, "--methods", method)
+    assert chosen == [row for row in found if row["method"] == method]
+
+
+def test_points_of_other_sources_are_measured_again_or_taken_if_asked(capsys, monkeypatch):
+    first = rows_of(capsys, "quantizers", "--methods", "RTN")
+    monkeypatch.setattr(rows, "digest", lambda experiment: "other")
+    assert rows_of(capsys, "quantizers", "--methods", "RTN", "--stale") == first
+    (again,) = rows_of(capsys, "quantizers", "--methods", "RTN")
+    assert again["sources"] == "other"
+    assert again["n_bytes"] == first[0]["n_bytes"]
+    assert again["accuracy"] == first[0]["accuracy"]
+
+
+def test_what_is_kept_survives_a_cut_line(tmp_path):
+    kept = Kept(tmp_path / "kept" / "rows.jsonl")
+    kept.add(ROW)
+    with open(kept.path, "a") as file:
+        file.write('{"experiment": "ext')
+    assert Kept(kept.path).rows == {ROW.key: ROW}
+    Kept(kept.path).add(replace(ROW, seed=1))
+    Kept(kept.path).add(replace(ROW, accuracy=96.0))
+    assert [row.accuracy for row in Kept(kept.path).rows.values()] == [96.0, 97.0]
+
+
+def test_a_point_that_cannot_be_made_is_named_and_the_others_are_measured(capsys, monkeypatch):
+    faulty = {**extreme.WAYS, "gradual LAMP": extreme._gradual("no such score")}
+    monkeypatch.setattr(extreme, "WAYS", faulty)
+    assert main(["extreme", "--networks", "tiny", "--seeds", "1"]) == 1
+    found = capsys.readouterr()
+    assert "no such score" in found.err
+    assert "gradual Taylor" in found.out
+    assert "gradual LAMP" not in found.out
+
+
+def test_means_are_of_differences_to_the_dense_network_of_the_same_seed():
+    three = [(0, 97.0, 98.0), (1, 90.0, 92.0), (2, 99.0, 102.0)]
+    found = points(replace(ROW, seed=s, accuracy=a, dense=d) for s, a, d in three)
+    assert [point.n_seeds for point in found] == [3]
+    assert found[0].lost == pytest.approx(2)
+    assert found[0].error == pytest.approx(1 / 3**0.5)
+    assert found[0].shown_loss == "-2.00 ± 0.58"
+    assert Point.of([ROW]).shown_loss == "-1.00"
+
+
+def test_a_line_through_points_has_a_height_within_them_only():
+    curve = [(100, 2.0), (1, 0.0)]
+    assert at(curve, 10) == pytest.approx(1)
+    assert at(curve, 101) is None
+
+
+def test_goals_are_judged_by_points_that_are_small_and_good_at_once():
+    good = replace(ROW, network="vgg_digits", float_bytes=4100, accuracy=97.9)
+    text = report("extreme", [good, replace(good, method="n", n_bytes=8, accuracy=50.0)])
+    lines = [line for line in text.splitlines() if line.startswith("| 1/")]
+    assert ["True" in line for line in lines] == [True, False]
+
+
+def test_the_front_holds_what_nothing_beats_in_both(capsys, tmp_path):
+    rows_of(capsys, "quantizers", "--methods", "RTN", "CERWU")
+    assert main(["pareto", "--networks", "tiny", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "shrink-pareto.svg").stat().st_size > 1000
+    assert (tmp_path / "shrink-pareto.png").exists()
+    sizes = [(10, 97.0), (20, 98.0), (30, 97.5), (40, 99.0)]
+    best = front(points(replace(ROW, method=f"{n}", n_bytes=n, accuracy=a) for n, a in sizes))
+    assert [point.n_bytes for point in best] == [40, 20, 10]
