@@ -17,6 +17,7 @@ from cnnzip.codecs.source import MatrixShape, Source, source_of
 from cnnzip.container.envelope import envelope_of
 from cnnzip.container.limits import DEFAULT_LIMITS, Limits
 from cnnzip.container.reader import CodedFile
+from cnnzip.container.structure import STRUCTURE, Structure
 from cnnzip.container.writer import write_file
 from cnnzip.errors import ArgumentError, CorruptError
 from cnnzip.sizes import Report, Row
@@ -124,7 +125,8 @@ def save(
     codec, signed_zeros : str
         As of `encode`, for tensors that are still plain.
     metadata : dict of str to str
-        Kept in the file.
+        Kept in the file. What a model lost by `cnnzip.prune` is told there, too (ENV-14), so that
+        `load` fills the original class.
     durable : bool
         Force the file to the disk before it takes the place of the old one.
 
@@ -139,6 +141,7 @@ def save(
     from cnnzip.progress import Progress
 
     path = os.fsdecode(path)
+    metadata = _with_structure(obj, metadata or {})
     tensors, aliases, notes = named_tensors(obj)
     jobs = [_Job(name, t, codec, signed_zeros, verify) for name, t in tensors.items()]
     total = sum(job.n_bytes for job in jobs)
@@ -148,7 +151,7 @@ def save(
             path,
             jobs,
             aliases,
-            metadata or {},
+            metadata,
             envelope=envelope_of(path),
             verify=verify,
             durable=durable,
@@ -164,6 +167,23 @@ def save(
             f"{n_dropped:,} weights of -0.0 are stored as 0.0; signed_zeros='keep' keeps them",
         ]
     return Report(rows, n_bytes, notes)
+
+
+def _with_structure(obj: Any, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata, and what is known of layers and channels that were lost (ENV-14)."""
+    Structure.parse(metadata)  # or it is refused
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(obj, torch.nn.Module):
+        from cnnzip.torch.structure import structure_of
+
+        if STRUCTURE in metadata:
+            raise ArgumentError(
+                f"metadata: {STRUCTURE!r} is told by the model itself; leave it out"
+            )
+        return {**metadata, **structure_of(obj).metadata()}
+    if isinstance(obj, CodedFile):
+        return {**Structure.parse(obj.metadata).metadata(), **metadata}
+    return dict(metadata)
 
 
 def _share(row: Row, file: CodedFile) -> Row:
@@ -215,7 +235,8 @@ def load(
     Parameters
     ----------
     model : nn.Module, optional
-        Is filled and returned. Without one: a dict of plain torch tensors.
+        Is filled and returned; what `cnnzip.prune` removed from the network in the file is removed
+        from it first. Without one: a dict of plain torch tensors.
     keep : str
         "coded": layers whose codec multiplies compute from the coded form; those of less than 1
         KiB, which share a frame, come back plain. "fast": as "coded", but these layers' weights are

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnnzip.errors import ArgumentError
+from cnnzip.torch.structure import note_change
 from cnnzip.tuning.fit import device_of, to_device
 from cnnzip.tuning.parametrizations import adopt, bake, targets
 
@@ -410,6 +411,7 @@ def _slice(
     kept = [place for place, label in enumerate(labels) if label not in removed]
     if len(kept) == len(labels):
         return
+    note_change(layer)
     tensors: dict[str, int] = {"weight": dim}
     if side != "in":
         tensors.update(bias=0, running_mean=0, running_var=0)

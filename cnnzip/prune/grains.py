@@ -118,7 +118,7 @@ def multi_grain(
     -------
     nn.Module
         Where weights were pruned, with masks; of what was removed, `nn.Identity` stands there. Its
-        file loads onto a model of these shapes, not onto one of the original's.
+        file loads onto a model built as the original was.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from torch.nn import functional
 from cnnzip.prune.channels import CONVS, FLATTENS, MEANS, RELUS, trace
 from cnnzip.prune.surgery import affine_of, units
 from cnnzip.torch.model import replace
+from cnnzip.torch.structure import absent, note_change
 from cnnzip.tuning.fit import MakeOptimizer
 from cnnzip.tuning.parametrizations import KINDS, adopt, bake, weight_of
 
@@ -69,6 +70,8 @@ class ResConv(nn.Module):
         bias = shift if conv.bias is None else shift + scale * conv.bias
         scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
         conv.weight = nn.Parameter(self.factor * scale * weight + self.alpha * same)
+        if conv.bias is None:
+            note_change(conv)
         conv.bias = nn.Parameter(self.factor * bias)
         return conv
 
@@ -99,7 +102,7 @@ def to_resconv(model: nn.Module, example: Any, inplace: bool = False) -> nn.Modu
                 continue
             new[conv] = ResConv(conv, norm)
             if norm is not None:
-                new[norm] = nn.Identity()
+                new[norm] = absent()
     return adopt(model, _put(changed, new), inplace)
 
 
@@ -170,7 +173,7 @@ def drop_resconv(
             weight = heir.weight
             assert isinstance(weight, nn.Parameter)
             weight.mul_(layer.alpha)
-        new[layer] = nn.Identity()
+        new[layer] = absent()
     for layer in modules.values():
         if isinstance(layer, ResConv) and layer not in new:
             new[layer] = layer.fuse()

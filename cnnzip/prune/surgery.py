@@ -14,6 +14,7 @@ from cnnzip.errors import ArgumentError
 from cnnzip.prune.channels import TRANSPOSED, ChannelGraph, trace
 from cnnzip.prune.scores import Kind, score
 from cnnzip.torch.model import deepcopy, replace
+from cnnzip.torch.structure import absent, note_change
 from cnnzip.tuning.fit import Loss, cross_entropy, device_of, to_device
 from cnnzip.tuning.parametrizations import KINDS, adopt, bake, targets, weight_of
 
@@ -83,8 +84,8 @@ def units(model: nn.Module, example: Any, blocks: Iterable[str] | None = None) -
 
 def remove(model: nn.Module, unit: Unit, inplace: bool = False) -> nn.Module:
     """Replace a unit's modules by the identity; the names of others stay."""
-    removed = model if inplace else deepcopy(model)
-    return replace(removed, {removed.get_submodule(name): nn.Identity() for name in unit.names})
+    smaller = model if inplace else deepcopy(model)
+    return replace(smaller, {smaller.get_submodule(name): absent() for name in unit.names})
 
 
 @contextmanager
@@ -127,7 +128,7 @@ def fold_bn(model: nn.Module, example: Any, inplace: bool = False) -> nn.Module:
         alone = len(before.users) == n_calls[node.target] == n_calls[before.target] == 1
         if alone and _can_fold(layer, norm):
             _fold(layer, norm)
-            new[norm] = nn.Identity()
+            new[norm] = absent()
     return adopt(model, replace(folded, new), inplace)
 
 
@@ -337,4 +338,6 @@ def _fold(layer: nn.Module, norm: nn.Module) -> None:
     shape = [-1 if d == dim else 1 for d in range(weight.ndim)]
     layer.weight = nn.Parameter(weight * scale.reshape(shape) + 0.0)
     bias = layer.bias
+    if bias is None:
+        note_change(layer)
     layer.bias = nn.Parameter(shift + (scale * bias if isinstance(bias, Tensor) else 0.0))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from cnnzip.container.structure import Structure
 from cnnzip.errors import ArgumentError, located
 from cnnzip.tensor import CodedTensor, encode
 from cnnzip.torch.frames import dense_of, frame_of, parse
@@ -21,17 +22,22 @@ from cnnzip.torch.model import (
     make_permanent,
     replace,
 )
+from cnnzip.torch.structure import replayed
 
 Named = dict[str, CodedTensor | Tensor]
 KEEP = ("coded", "fast", "dense")
 
 
 class File(Protocol):
-    """What an opened file offers: its tensors by name, and other names of them."""
+    """What an opened file offers: its tensors by name, other names of them, and metadata."""
 
     @property
     def aliases(self) -> Mapping[str, str]:
         """Other names, and the name that each stands for."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Strings by name, of which a record of the structure may be one."""
 
     def __iter__(self) -> Iterator[str]: ...
 
@@ -186,6 +192,9 @@ def check_keep(keep: str) -> None:
 def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
     """Load a file into a model, plain or compressed; everything fits, or nothing is changed.
 
+    Of a network that lost layers or channels, onto what it was built as: the file tells what it
+    lost, and the model loses the same first (ENV-14).
+
     Parameters
     ----------
     model : nn.Module
@@ -206,10 +215,31 @@ def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
     FormatError
     """
     check_keep(keep)
+    names = {*file, *file.aliases}
+    coded: dict[str, CodedTensor] = {}
+
+    def dims_of(name: str) -> tuple[int, ...]:
+        owner = file.aliases.get(name, name)
+        if owner not in coded:
+            coded[owner] = file[owner]
+        return coded[owner].shape
+
+    with replayed(model, Structure.parse(file.metadata), names, dims_of):
+        return _fill(model, file, keep, names, coded)
+
+
+def _fill(
+    model: nn.Module,
+    file: File,
+    keep: str,
+    names: AbstractSet[str],
+    coded: dict[str, CodedTensor],
+) -> nn.Module:
+    """`fill`, of what has been read already in `coded`, which is updated."""
     places = _places(model)
-    _compare_names(model, places.keys(), {*file, *file.aliases})
+    _compare_names(model, places.keys(), names)
     source = {name: file.aliases.get(name, name) for name in places}
-    coded = {name: file[name] for name in source.values()}
+    coded |= {name: file[name] for name in source.values() if name not in coded}
     weights = {name: coded[source[name]] for name in places}
     _compare_tensors(places, weights)
     becoming = _becoming_coded(model, places, weights) if keep != "dense" else set()

@@ -10,7 +10,7 @@ from spec.reference.errors import CorruptError, TruncatedError
 from spec.reference.frame import CODECS, check_limits, decode, parse_frame
 from spec.reference.numbers import Cursor, check_version, crc32
 from spec.reference.planes import read_blob
-from spec.reference.shape import read_name
+from spec.reference.shape import is_name, read_name
 
 CNNZ = bytes.fromhex("89434e4e5a0a")
 TAIL_MAGIC = bytes.fromhex("5a4e4e43")
@@ -165,6 +165,24 @@ def read_directory(stored, file_bytes):
     if items and not any(item.kind == 0 for item in items):
         raise CorruptError("ENV-8", "no tensor has a frame of its own")
     return Directory(items, pack_bytes, metadata)
+
+
+def read_structure(text):
+    """What metadata tell of a network (ENV-14): names of modules, a number of layers."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptError("ENV-14", "a structure that is not JSON") from error
+    if not isinstance(told, dict) or set(told) - {"removed", "resized"}:
+        raise CorruptError("ENV-14", "a structure of other members")
+    removed, resized = told.get("removed", []), told.get("resized", 0)
+    if not isinstance(removed, list) or not all(isinstance(name, str) for name in removed):
+        raise CorruptError("ENV-14", "removed modules that are no list of names")
+    if len(set(removed)) != len(removed) or not all(map(is_name, removed)):
+        raise CorruptError("ENV-14", "a module whose name is there twice or cannot be one")
+    if type(resized) is not int or not 0 <= resized <= MAX_ITEMS:
+        raise CorruptError("ENV-14", f"{resized} layers resized")
+    return removed, resized
 
 
 def parse_metadata(data):

@@ -27,6 +27,15 @@ def read_name(cursor):
         name = cursor.take(n).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorruptError("ENV-4", "a name that is not UTF-8") from error
-    if any(c < " " or c == "\x7f" for c in name) or name in RESERVED:
+    if not is_name(name):
         raise CorruptError("ENV-4", f"the name {name!r}")
     return name
+
+
+def is_name(text):
+    try:
+        n = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
+    controls = any(c < " " or c == "\x7f" for c in text)
+    return 1 <= n <= MAX_NAME and not controls and text not in RESERVED

@@ -14,6 +14,7 @@ from cnnzip.codecs.planes import decode_blob, decode_planes
 from cnnzip.codecs.source import MatrixShape
 from cnnzip.container.limits import Limits
 from cnnzip.container.reader import CodedFile
+from cnnzip.container.structure import STRUCTURE, Structure
 from cnnzip.dtypes import dtype_by_id, dtype_by_name
 from cnnzip.entropy.ans import AnsTable
 from cnnzip.entropy.canonical import CanonicalCode
@@ -172,6 +173,12 @@ def file(v):
         }
 
 
+def structure(v):
+    found = Structure.parse({STRUCTURE: v["structure"]})
+    assert Structure.parse(found.metadata()) == found
+    return {"removed": list(found.removed), "resized": found.resized}
+
+
 READERS = {  # by the key under which a vector holds what is read
     "varint": varint,
     "unsigned": unsigned,
@@ -186,6 +193,7 @@ READERS = {  # by the key under which a vector holds what is read
     "file": file,
     "dtype": dtype,
     "table": table,
+    "structure": structure,
 }
 
 

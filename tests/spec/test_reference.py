@@ -157,6 +157,11 @@ def file(v):
     }
 
 
+def structure(v):
+    removed, resized = envelopes.read_structure(v["structure"])
+    return {"removed": removed, "resized": resized}
+
+
 def as_vector(tensor):
     return [tensor.dtype_name, list(tensor.dims), tensor.data.hex()]
 
@@ -199,6 +204,7 @@ READERS = {  # by the key under which a vector holds what is read
     "frame": tensor,
     "file": file,
     "dtype": dtype,
+    "structure": structure,
 }
 
 
