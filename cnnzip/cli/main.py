@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from cnnzip import __version__
-from cnnzip.cli import bench, compress, convert, decompress, doctor, info, verify
+from cnnzip.cli import bench, compress, convert, decompress, doctor, info, shrink, verify
 from cnnzip.errors import ArgumentError, CnnzipError
 
-VERBS = (compress, decompress, info, verify, convert, doctor, bench)
+VERBS = (compress, shrink, decompress, info, verify, convert, doctor, bench)
 
 
 def parser() -> argparse.ArgumentParser:
