@@ -1,5 +1,6 @@
 """Progressive pruning by ADMM: weights are drawn to their own pruned form before they are cut."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -21,8 +22,8 @@ from cnnzip.tuning.fit import (
     to_device,
     train,
 )
-from cnnzip.tuning.log import Log
-from cnnzip.tuning.parametrizations import Layers, adopt, bake, kept_of, targets, weight_of
+from cnnzip.tuning.log import Log, evaluated
+from cnnzip.tuning.parametrizations import Layers, adopt, bake, copied, kept_of, targets, weight_of
 
 
 class Admm:
@@ -159,7 +160,7 @@ def progressive_admm(
             f"rounds {rounds}, epochs {epochs}, inner {inner}, beam {beam}: each at least 1"
         )
     check_rerunnable(batches)
-    parents = [deepcopy(model)]
+    parents = [copied(model)]
     options: dict[str, Any] = {"loss": loss, "lr": lr, "optimizer": optimizer}
     way = path(model, sparsity, "rates", rounds, layers)
     n_models = sum(min(number + 1, beam) for number in range(rounds))
@@ -196,7 +197,10 @@ def _worth(
 ) -> float:
     plain = bake(model).eval()
     if evaluate is not None:
-        return float(evaluate(plain))
+        worth = evaluated(evaluate, plain)
+        if not math.isfinite(worth):
+            raise ArgumentError(f"evaluate: {worth}; it must be a finite number")
+        return worth
     device = device_of(plain)
     losses = [float(loss(plain, to_device(batch, device))) for batch in batches]
     return -sum(losses) / len(losses)

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnnzip.errors import ArgumentError
 from cnnzip.torch.structure import note_change
-from cnnzip.tuning.fit import device_of, to_device
+from cnnzip.tuning.fit import device_of, first_line, to_device
 from cnnzip.tuning.parametrizations import adopt, bake, targets
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -292,20 +292,21 @@ def trace(
         tracer = _Tracer(leaves)
         traced = fx.GraphModule(model, tracer.trace(model, concrete_args=defaults))
     except Exception as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArgumentError(
-            f"{type(model).__name__}: torch.fx cannot trace it ({line}); channels can be removed only "
+            f"{type(model).__name__}: torch.fx cannot trace it ({first_line(error)}); channels can be removed only "
             "where the model's forward does not depend on values"
         ) from error
     modes = {module: module.training for module in traced.modules()}
     traced.eval()
+    inputs = to_device(inputs, device_of(model))
     try:
         with torch.no_grad():
-            ShapeProp(traced).propagate(*to_device(inputs, device_of(model)))
+            traced(*inputs)  # ShapeProp would print a traceback of what fails
+            ShapeProp(traced).propagate(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        cause = error.__cause__ or error
-        line = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise ArgumentError(f"example: the model cannot be run on it: {line}") from error
+        raise ArgumentError(
+            f"example: the model cannot be run on it: {first_line(error)}"
+        ) from error
     finally:
         for module, mode in modes.items():  # the modules are the model's own
             module.training = mode

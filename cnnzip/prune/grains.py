@@ -26,7 +26,7 @@ from cnnzip.tuning.fit import (
     seeded,
     to_device,
 )
-from cnnzip.tuning.log import Log
+from cnnzip.tuning.log import Log, evaluated
 from cnnzip.tuning.parametrizations import adopt, bake, kept_of, targets, weight_of
 
 GRAINS = ("block", "layer", "channel", "weight")
@@ -60,7 +60,7 @@ class _Budget:
         return None
 
     def worth(self, model: nn.Module) -> float:
-        return float(self.evaluate(bake(model).eval()))
+        return evaluated(self.evaluate, bake(model).eval())
 
     @torch.no_grad()
     def mean_loss(self, model: nn.Module) -> float:

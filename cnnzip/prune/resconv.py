@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from cnnzip.errors import ArgumentError
 from cnnzip.prune.channels import CONVS, FLATTENS, MEANS, RELUS, trace
 from cnnzip.prune.surgery import affine_of, units
 from cnnzip.torch.model import replace
@@ -85,7 +86,8 @@ def to_resconv(model: nn.Module, example: Any, inplace: bool = False) -> nn.Modu
     Raises
     ------
     ArgumentError
-        The model cannot be traced, or run on the example; it is unchanged.
+        The model cannot be traced, or run on the example, or has no such convolution; it is
+        unchanged.
     """
     changed = bake(model)
     triples = {}
@@ -103,6 +105,11 @@ def to_resconv(model: nn.Module, example: Any, inplace: bool = False) -> nn.Modu
             new[conv] = ResConv(conv, norm)
             if norm is not None:
                 new[norm] = absent()
+    if not new:
+        raise ArgumentError(
+            f"{type(model).__name__}: no convolution keeps the shape between two ReLUs, so none can be "
+            "a ResConv"
+        )
     return adopt(model, _put(changed, new), inplace)
 
 

@@ -14,6 +14,7 @@ from cnnzip.tuning.fit import (
     check_rerunnable,
     cross_entropy,
     device_of,
+    loss_of,
     run,
     seeded,
     to_device,
@@ -144,14 +145,15 @@ def _taylor(model: nn.Module, weights: Scores, data: Iterable[Any], loss: Loss) 
         parameter.requires_grad_(True)
     device = device_of(plain)
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    batch = None
-    for batch in data:
-        value = loss(plain, to_device(batch, device))
+    number = 0
+    for number, batch in enumerate(data, start=1):
+        where = f"batch {number} of data"
+        value = loss_of(loss, plain, to_device(batch, device), where, "or in the weights")
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
             if gradient is not None:
                 sums[name] += (weight * gradient).square()
-    if batch is None:
+    if not number:
         raise ArgumentError("data: there are no batches; give one at least")
     return sums
 

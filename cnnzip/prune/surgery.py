@@ -13,10 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cnnzip.errors import ArgumentError
 from cnnzip.prune.channels import TRANSPOSED, ChannelGraph, trace
 from cnnzip.prune.scores import Kind, score
-from cnnzip.torch.model import deepcopy, replace
+from cnnzip.torch.model import replace
 from cnnzip.torch.structure import absent, note_change
-from cnnzip.tuning.fit import Loss, cross_entropy, device_of, to_device
-from cnnzip.tuning.parametrizations import KINDS, adopt, bake, targets, weight_of
+from cnnzip.tuning.fit import Loss, cross_entropy, device_of, first_line, to_device
+from cnnzip.tuning.parametrizations import KINDS, adopt, bake, copied, targets, weight_of
 
 NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh)
@@ -57,7 +57,7 @@ def units(model: nn.Module, example: Any, blocks: Iterable[str] | None = None) -
     ArgumentError
         The model cannot be run on the example, or has no module of a name.
     """
-    trial = deepcopy(model).eval()
+    trial = copied(model).eval()
     modules = dict(trial.named_modules())
     if blocks is not None:
         blocks = [blocks] if isinstance(blocks, str) else list(blocks)
@@ -83,15 +83,22 @@ def units(model: nn.Module, example: Any, blocks: Iterable[str] | None = None) -
 
 
 def remove(model: nn.Module, unit: Unit, inplace: bool = False) -> nn.Module:
-    """Replace a unit's modules by the identity; the names of others stay."""
-    smaller = model if inplace else deepcopy(model)
-    return replace(smaller, {smaller.get_submodule(name): absent() for name in unit.names})
+    """Replace a unit's modules by the identity; the names of others stay.
+
+    Raises
+    ------
+    ArgumentError
+        There is no module of such a name; `model` is unchanged.
+    """
+    _modules_of(model, unit)
+    smaller = model if inplace else copied(model)
+    return replace(smaller, {module: absent() for module in _modules_of(smaller, unit)})
 
 
 @contextmanager
 def bypassed(model: nn.Module, unit: Unit) -> Iterator[None]:
-    """Let a unit's modules give what they take, for a while."""
-    modules = [model.get_submodule(name) for name in unit.names]
+    """Let a unit's modules give what they take, for a while. Raises as `remove`."""
+    modules = _modules_of(model, unit)
     for module in modules:
         module.forward = lambda x: x
     try:
@@ -99,6 +106,16 @@ def bypassed(model: nn.Module, unit: Unit) -> Iterator[None]:
     finally:
         for module in modules:
             del module.forward
+
+
+def _modules_of(model: nn.Module, unit: Unit) -> list[nn.Module]:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name in unit.names:
+        if name not in modules:
+            raise ArgumentError(
+                f"unit: {type(model).__name__} has no module {name!r}; cnnzip.prune.units finds units"
+            )
+    return [modules[name] for name in unit.names]
 
 
 def fold_bn(model: nn.Module, example: Any, inplace: bool = False) -> nn.Module:
@@ -248,8 +265,9 @@ def _watched(
     try:
         goal = _shape(model, example)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArgumentError(f"example: the model cannot be run on it: {line}") from error
+        raise ArgumentError(
+            f"example: the model cannot be run on it: {first_line(error)}"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()

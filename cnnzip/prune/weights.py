@@ -11,7 +11,6 @@ from cnnzip.progress import Progress
 from cnnzip.prune import scores
 from cnnzip.prune.allocation import SCHEDULES, Masks, Sparsity, allocate, check_sparsity
 from cnnzip.prune.scores import Kind
-from cnnzip.torch.model import deepcopy
 from cnnzip.tuning.fit import (
     Loss,
     MakeOptimizer,
@@ -22,7 +21,7 @@ from cnnzip.tuning.fit import (
     train,
 )
 from cnnzip.tuning.log import Log
-from cnnzip.tuning.parametrizations import Layers, adopt, kept_of, mask, targets
+from cnnzip.tuning.parametrizations import Layers, adopt, copied, kept_of, mask, targets
 
 
 def one_shot(
@@ -65,7 +64,7 @@ def one_shot(
     ArgumentError
         `model` is unchanged.
     """
-    pruned = deepcopy(model)
+    pruned = copied(model)
     scored = scores.score(pruned, score, data, loss=loss, layers=layers, seed=seed)
     set_masks(pruned, allocate(scored, sparsity, scope))
     if inputs is not None:
@@ -134,7 +133,7 @@ def gradual(
     if steps < 1:
         raise ArgumentError(f"steps: {steps}, at least 1")
     check_rerunnable(batches)
-    pruned = deepcopy(model)
+    pruned = copied(model)
     way = path(pruned, sparsity, schedule, steps, layers)
     options: dict[str, Any] = {"loss": loss, "lr": lr, "optimizer": optimizer}
     bar = Progress(total=steps * epochs + polish, desc="cnnzip: prune", unit="epoch", disable=None)

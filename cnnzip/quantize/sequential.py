@@ -15,7 +15,7 @@ from cnnzip.quantize.absorb import equalize, followers
 from cnnzip.quantize.columns import Problem, cholesky
 from cnnzip.quantize.matrices import Matrices, Moments
 from cnnzip.quantize.rates import Code, Entropy, Rate
-from cnnzip.tuning.fit import device_of, run, seeded
+from cnnzip.tuning.fit import check_inputs, device_of, first_line, run, seeded
 from cnnzip.tuning.parametrizations import Layers, adopt, bake, share, targets, weight_of
 
 RATES: dict[str, Callable[[], Rate]] = {"entropy": Entropy, "codec": Code}
@@ -364,10 +364,14 @@ def _joined(inputs: Tensor | Iterable[Any], model: nn.Module) -> Tensor:
     if isinstance(inputs, Tensor):
         whole = inputs
     else:
+        check_inputs(inputs)
         firsts = [b[0] if isinstance(b, tuple | list) else b for b in inputs]
         if not firsts or not all(isinstance(first, Tensor) for first in firsts):
             raise ArgumentError("inputs: give a tensor, or batches that are or begin with one")
-        whole = torch.cat(firsts)
+        try:
+            whole = torch.cat(firsts)
+        except (RuntimeError, TypeError) as error:
+            raise ArgumentError(f"inputs: no one batch of them: {first_line(error)}") from error
     if not whole.ndim or len(whole) < 2:
         raise ArgumentError(
             f"inputs: a tensor of shape {tuple(whole.shape)}; give at least two inputs, 128 for good"

@@ -6,8 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from cnnzip.errors import ArgumentError
-from cnnzip.torch.model import deepcopy
-from cnnzip.tuning.parametrizations import adopt
+from cnnzip.tuning.parametrizations import adopt, copied
 
 
 def shorten(model: nn.Module, bits: int = 8, inplace: bool = False) -> nn.Module:
@@ -31,7 +30,7 @@ def shorten(model: nn.Module, bits: int = 8, inplace: bool = False) -> nn.Module
     """
     if not 1 <= bits <= 24:
         raise ArgumentError(f"bits: {bits}; give significant bits from 1 to 24, such as 8")
-    short = deepcopy(model)
+    short = copied(model)
     with torch.no_grad():
         for module in short.modules():
             if isinstance(module, _BatchNorm) and module.affine:

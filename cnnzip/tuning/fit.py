@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from cnnzip.errors import ArgumentError
 from cnnzip.progress import Progress
-from cnnzip.torch.model import deepcopy
-from cnnzip.tuning.parametrizations import adopt
+from cnnzip.tuning.parametrizations import adopt, copied
 
 Loss = Callable[[nn.Module, Any], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
@@ -119,7 +117,7 @@ def fit(
     ArgumentError
         The loss is no finite scalar, or an argument cannot be used; `model` is unchanged.
     """
-    trained = deepcopy(model)
+    trained = copied(model)
     with seeded(trained, seed):
         train(
             trained,
@@ -157,9 +155,6 @@ def train(
     factor = _factor(schedule)
     check_rerunnable(batches)
     parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    lazy = [name for name, parameter in parameters if is_lazy(parameter)]
-    if lazy:
-        raise ArgumentError(f"{lazy[0]}: of a lazy module, without values; run the model once")
     if not parameters:
         raise ArgumentError(f"{type(model).__name__}: no parameter requires a gradient")
     device = parameters[0][1].device
@@ -175,10 +170,12 @@ def train(
             past = min((number - 1) / per_epoch, 1) if per_epoch else 0
             for group, rate in zip(steps.param_groups, rates, strict=True):
                 group["lr"] = rate * factor((epoch + past) / epochs)
-            value = loss(model, to_device(batch, device))
+            where = f"epoch {epoch + 1}, batch {number}"
+            value = loss_of(loss, model, to_device(batch, device), where, f"or lower lr ({lr})")
             if penalty is not None:
-                value = value + penalty(model)
-            _check_loss(value, f"epoch {epoch + 1}, batch {number}", lr)
+                extra = penalty(model)
+                _check_number("penalty", extra, where, f"or lower lr ({lr})")
+                value = value + extra
             steps.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             steps.step()
@@ -201,7 +198,11 @@ def _factor(schedule: Schedule) -> Callable[[float], float]:
 
 
 def check_rerunnable(batches: Iterable[Any]) -> None:
-    """Refuse an iterator, which the first epoch would use up."""
+    """Refuse an iterator, which the first epoch would use up, and what holds no batches."""
+    if not _has_items(batches):
+        raise ArgumentError(
+            f"batches: a {type(batches).__name__}; give a list, cnnzip.tuning.Batches or a DataLoader"
+        )
     if isinstance(batches, Iterator):
         raise ArgumentError(
             f"batches: a {type(batches).__name__} can be run through once only; give a list, "
@@ -209,18 +210,46 @@ def check_rerunnable(batches: Iterable[Any]) -> None:
         )
 
 
-def _check_loss(value: Any, where: str, lr: float) -> None:
-    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+def loss_of(loss: Loss, model: nn.Module, batch: Any, where: str, hint: str) -> Tensor:
+    """What a loss gives, which is to be one finite number with a gradient.
+
+    Parameters
+    ----------
+    where, hint : str
+        For a message: which batch it is, and what else may help against NaN.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    try:
+        value = loss(model, batch)
+    except ArgumentError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ArgumentError(f"loss: it fails at {where}: {first_line(error)}") from error
+    _check_number("loss", value, where, hint)
+    if not value.requires_grad:
+        raise ArgumentError(f"loss: no gradient at {where}; it must depend on the parameters")
+    return value
+
+
+def _check_number(what: str, value: Any, where: str, hint: str) -> None:
+    if not isinstance(value, Tensor) or value.numel() != 1:
         shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
         raise ArgumentError(
-            f"loss: a {type(value).__name__}{shape} at {where}; it must be one number that depends on "
-            "parameters with a gradient"
+            f"{what}: a {type(value).__name__}{shape} at {where}; it must be one number, in a tensor"
         )
     if not math.isfinite(value.item()):
         raise ArgumentError(
-            f"loss: {value.item()} at {where}; look for such values in the batch, or lower lr ({lr}). "
-            "The model is unchanged"
+            f"{what}: {value.item()} at {where}; look for such values in the batch, {hint}. The "
+            "model is unchanged"
         )
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without what follows."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def recalibrate_bn(
@@ -247,7 +276,7 @@ def recalibrate_bn(
     ArgumentError
         There are no inputs, or the model cannot be run on them; it is unchanged.
     """
-    fresh = deepcopy(model)
+    fresh = copied(model)
     norms = [
         module
         for module in fresh.modules()
@@ -264,6 +293,10 @@ def recalibrate_bn(
         norm.momentum = None  # the mean over all batches
     with seeded(fresh, 0):
         run(fresh, inputs, loss)
+    for norm in norms:
+        assert norm.running_mean is not None
+        if not bool(norm.running_mean.isfinite().all()):
+            raise ArgumentError("inputs: of these, batch normalization takes NaN or infinities")
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():
@@ -280,6 +313,7 @@ def run(model: nn.Module, inputs: Tensor | Iterable[Any], loss: Loss | None = No
     ArgumentError
         There are no inputs, or the model cannot be run on them.
     """
+    check_inputs(inputs)
     batches = torch.split(inputs, 256) if isinstance(inputs, Tensor) else inputs
     device = device_of(model)
     batch = None
@@ -290,14 +324,28 @@ def run(model: nn.Module, inputs: Tensor | Iterable[Any], loss: Loss | None = No
                 model(to_device(first, device))
             else:
                 loss(model, to_device(batch, device))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             what = f"of shape {tuple(first.shape)}" if isinstance(first, Tensor) else "given"
-            line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ArgumentError(
-                f"inputs: the model cannot be run on those {what}: {line}"
+                f"inputs: the model cannot be run on those {what}: {first_line(error)}"
             ) from error
     if batch is None or (isinstance(inputs, Tensor) and not len(inputs)):
         raise ArgumentError("inputs: there are none; give a batch at least")
+
+
+def check_inputs(inputs: Any) -> None:
+    """Refuse what is neither a tensor of inputs nor batches of them."""
+    if isinstance(inputs, str) or not _has_items(inputs):
+        raise ArgumentError(
+            f"inputs: a {type(inputs).__name__}; give a tensor (n, ...), or batches of such"
+        )
+
+
+def _has_items(batches: Any) -> bool:
+    """Whether it can be run through; without doing so, as that may start processes."""
+    if isinstance(batches, Tensor):
+        return batches.ndim > 0
+    return hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -8,7 +8,10 @@ from pathlib import Path
 from torch import nn
 
 from cnnzip.api import save
+from cnnzip.errors import ArgumentError
 from cnnzip.tuning.parametrizations import KINDS, bake, weight_of
+
+Evaluate = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Log:
         Gives what is shown as accuracy.
     """
 
-    evaluate: Callable[[nn.Module], float] | None = None
+    evaluate: Evaluate | None = None
     steps: list[Step] = field(default_factory=list)
 
     def add(self, name: str, model: nn.Module) -> Step:
@@ -53,7 +56,7 @@ class Log:
         plain = bake(model).eval()
         step = Step(
             name,
-            None if self.evaluate is None else float(self.evaluate(plain)),
+            None if self.evaluate is None else evaluated(self.evaluate, plain),
             sum(parameter.numel() for parameter in plain.parameters()),
             sum(int((weight_of(m) != 0).sum()) for m in plain.modules() if isinstance(m, KINDS)),
             file_bytes(plain),
@@ -78,6 +81,17 @@ class Log:
         return str(
             tabulate(table, headers, disable_numparse=True, colalign=("left", *["right"] * 4))
         )
+
+
+def evaluated(evaluate: Evaluate, model: nn.Module) -> float:
+    """What a caller's function says a plain model is worth; or ArgumentError, where no number."""
+    found = evaluate(model)
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"evaluate: a {type(found).__name__}; it must give one number"
+        ) from None
 
 
 def file_bytes(model: nn.Module) -> int:

@@ -246,7 +246,13 @@ def bake(model: nn.Module, inplace: bool = False) -> nn.Module:
 
     Zeros are +0.0. Masks of `torch.nn.utils.prune`, weight and spectral norms are made permanent,
     too, and what was frozen stays so.
+
+    Raises
+    ------
+    ArgumentError
+        A parameter or buffer has no values; `model` is unchanged.
     """
+    check_values(model)
     model = model if inplace else deepcopy(model)
     frozen = {
         name.replace(".original", "").replace("parametrizations.", "")
@@ -260,6 +266,27 @@ def bake(model: nn.Module, inplace: bool = False) -> nn.Module:
         if name in frozen:
             tensor.requires_grad_(False)
     return model
+
+
+def check_values(model: nn.Module) -> None:
+    """Refuse a model with a parameter or buffer that has no values yet.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, tensor in tensors.items():
+        if is_lazy(tensor):
+            raise ArgumentError(f"{name}: of a lazy module, without values; run the model once")
+        if tensor.is_meta:
+            raise ArgumentError(f"{name}: it is on the meta device; load its values first")
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy to work on, of a model whose parameters and buffers have values; or ArgumentError."""
+    check_values(model)
+    return deepcopy(model)
 
 
 def _is_parameter(model: nn.Module, name: str) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.networks import vgg_digits
+from cnnzip.errors import ArgumentError
 from cnnzip.prune import ResConv, drop_resconv, shrinking, to_resconv
 from cnnzip.tuning import fit
 from tests.prune.small import accuracy, batches, digits, vgg
@@ -43,9 +44,8 @@ def test_convolutions_that_keep_the_shape_between_relus_get_a_shortcut():
     assert n_convolutions(changed) == n_convolutions(model) == 5
     assert not any(isinstance(module, ResConv) for module in model.modules())
     first = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU(), nn.Conv2d(1, 1, 3, padding=1))
-    assert not resconvs(
-        to_resconv(first, EXAMPLE)
-    )  # the input may be negative, and no ReLU follows
+    with pytest.raises(ArgumentError, match="Sequential: no convolution keeps the shape between"):
+        to_resconv(first, EXAMPLE)  # the input may be negative, and no ReLU follows
 
 
 @pytest.mark.parametrize("kind", [vgg, vgg_digits])
@@ -82,7 +82,8 @@ def test_grouped_and_biased_convolutions_fuse():
         layer.factor.fill_(0.3)
     x = torch.randn(2, 6, 9)
     assert torch.allclose(layer.fuse()(x), layer(x), atol=1e-6)
-    assert not resconvs(to_resconv(built(Everything), EXAMPLE))
+    with pytest.raises(ArgumentError, match="Everything: no convolution keeps the shape"):
+        to_resconv(built(Everything), EXAMPLE)
 
 
 def test_factors_shrink_to_zero_and_stay_while_training():
