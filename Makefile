@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NNCODEC := .cache/nncodec-venv
 
-.PHONY: demo demo-crepe test check test-checked test-plain test-long fuzz bench bench-full bench-report bench-peers \
-	bench-nncodec-env clean
+.PHONY: demo demo-crepe test check test-checked test-plain test-long fuzz recipes bench bench-full bench-report \
+	bench-peers bench-nncodec-env clean
 
 # The main job on real input: train, prune, quantize, compress, load elsewhere, compare.
 demo: $(STAMP)
@@ -34,13 +34,22 @@ test-plain: $(STAMP)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/native tests/codecs tests/container tests/spec tests/cli tests/*.py \
 		--cov=cnnzip --cov=cnnzip_native --cov-branch
 
-# Pruning and quantization at the length that their claims need; minutes each.
+# Pruning and quantization at the length that their claims need; minutes each, more on a busy machine.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long --timeout 3600
 
 # A long campaign of mutated files.
 fuzz: $(STAMP)
 	CNNZIP_FUZZ=1000000 $(BIN)/python -m pytest tests/hostile -k fuzz
+
+# PQK, stereo and pruning without labels, by the library; the tables of docs/recipes.md.
+recipes: $(STAMP)
+	$(BIN)/python -m benchmarks.recipes pqk
+	$(BIN)/python -m benchmarks.recipes pqk --network lenet5
+	$(BIN)/python -m benchmarks.recipes stereo
+	$(BIN)/python -m benchmarks.recipes unlabelled
+	$(BIN)/pip install -q -c constraints.txt mnist1d==0.0.2.post1
+	$(BIN)/python -m benchmarks.recipes unlabelled --network mnist1d_conv
 
 # Space and time against every rival, made-up and trained matrices: a table, in under two minutes.
 # make bench FILES="model.pt folder" measures yours.

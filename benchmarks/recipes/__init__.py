@@ -1,0 +1,1 @@
+"""Methods of others, written with this library: a page each."""
