@@ -47,6 +47,30 @@ def trained():
 def broken():
     raise OSError("weights.bin\\nis not there")
 
+def empty():
+    return nn.Sequential(nn.BatchNorm1d(16), nn.ReLU())
+
+def lazy():
+    return nn.Sequential(nn.LazyLinear(5))
+
+def lazy_norm():
+    return nn.Sequential(nn.Linear(16, 5), nn.LazyBatchNorm1d())
+
+def tied():
+    model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+    model[0].weight = model[2].weight
+    return model
+
+def holed():
+    model = trained()
+    nn.init.constant_(model[3].weight, torch.nan)
+    return model
+
+def normed():
+    model = trained()
+    nn.utils.parametrizations.weight_norm(model[3])
+    return model
+
 number = 3
 net = trained()
 """
@@ -81,6 +105,7 @@ def shrunk(capsys, *arguments):
 MODELS = {
     "a function": (None, "nets:trained"),
     "a model": (None, "nets:net"),
+    "a parametrized model": (None, "nets:normed"),
     "pt": (lambda net: torch.save(net.state_dict(), "w.pt"), "w.pt"),
     "a checkpoint": (lambda net: torch.save({"model": net.state_dict(), "epoch": 3}, "w.pt"), "w.pt"),
     "safetensors": (lambda net: save_file(net.state_dict(), "w.safetensors"), "w.safetensors"),
@@ -206,6 +231,12 @@ WRONG = {
     "inputs of another shape": (["nets:Net", "--inputs", "long.npy"], 2, r"be run on those of shape \(2, 17\)"),
     "no outputs": (["nets:Nothing", *HERE], 2, "gives no floating-point tensor"),
     "outputs of infinities": (["nets:Overflowing", *HERE], 2, "NaN or infinities"),
+    "no layer": (["nets:empty", *HERE], 2, "Sequential: no convolution or linear layer"),
+    "a lazy layer": (["nets:lazy", *HERE], 2, "0.weight: of a lazy module.* run the model once"),
+    "a lazy norm": (["nets:lazy_norm", *HERE], 2, "1.weight: of a lazy module.* run the model once"),
+    "tied layers": (["nets:tied", *HERE], 2, "2.weight: the same Parameter as 0.weight"),
+    "weights of NaN": (["nets:holed", *HERE], 2, "what the model gives for them holds NaN"),
+    "inputs of NaN": (["nets:Net", "--inputs", "holes.npy"], 2, "holds NaN or infinities"),
     "too much sparsity": (["nets:Net", "--sparsity", "1", *HERE], 2, "--sparsity 1.0: a share from 0"),
     "a negative worth": (["nets:Net", "--lam", "-1", *HERE], 2, "lam: -1.0; give 0"),
     "a file that exists": (["nets:Net", "-o", "empty.npz", *HERE], 2, "empty.npz: exists; give another"),
@@ -223,6 +254,7 @@ def test_what_cannot_be_done_is_one_clear_sentence(arguments, status, message, f
     np.savez("two.npz", a=np.ones((4, 16)), b=np.ones(4))
     np.save("one.npy", np.ones((1, 16)))
     np.save("long.npy", np.ones((20, 17)))
+    np.save("holes.npy", np.full((20, 16), np.nan))
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     found, out, err = run(capsys, "shrink", *arguments)
     assert (found, out) == (status, "")
