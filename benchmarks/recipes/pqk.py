@@ -20,6 +20,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from cnnzip.prune import Unit, bypassed, gradual
 from cnnzip.quantize import shorten
+from cnnzip.torch.model import deepcopy
 from cnnzip.tuning import FakeQuant, Mask, cross_entropy, fit, recalibrate_bn, targets
 from cnnzip.tuning.fit import Loss
 from cnnzip.tuning.parametrizations import mask, raw_of, weight_of
@@ -49,8 +50,6 @@ class Settings:
 
 def rounded(model: nn.Module, bits: int) -> nn.Module:
     """A copy whose weights are FakeQuant(Mask(raw)), nothing masked yet."""
-    from cnnzip.torch.model import deepcopy
-
     found = deepcopy(model)
     for layer in targets(found).values():
         mask(layer, torch.ones_like(weight_of(layer), dtype=torch.bool))
