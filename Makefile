@@ -34,9 +34,9 @@ test-plain: $(STAMP)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/native tests/codecs tests/container tests/spec tests/cli tests/*.py \
 		--cov=cnnzip --cov=cnnzip_native --cov-branch
 
-# Pruning and quantization at the length that their claims need; minutes each, more on a busy machine.
+# Pruning and quantization at the length that their claims need; minutes each.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -m long --timeout 3600
+	$(BIN)/python -m pytest -m long
 
 # A long campaign of mutated files.
 fuzz: $(STAMP)

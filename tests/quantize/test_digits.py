@@ -52,6 +52,7 @@ def test_vgg_names_97_of_100_digits_at_six_tenths_of_a_bit_a_weight():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_a_codebook_of_four_is_better_assigned_by_second_moments():
     grid = codebooks(trained("vgg_digits"), 4)
     nearest = measured("vgg_digits", 0, inputs=None, lam=0.0, grid=grid)
@@ -60,6 +61,7 @@ def test_a_codebook_of_four_is_better_assigned_by_second_moments():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("name", "most_bits", "least"), [("vgg_digits", 0.63, 0.982), ("resnet_digits", 1.0, 0.98)]
 )
@@ -77,6 +79,7 @@ def bits_at(divergence, points):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("name", "share"), [("vgg_digits", 0.9), ("resnet_digits", 0.97)])
 def test_the_codec_as_rate_makes_smaller_files_than_entropy(name, share):
     """At equal divergence from dense, whose noise is less than that of 500 digits' accuracy."""
