@@ -43,8 +43,9 @@ def _tiny(monkeypatch, tmp_path):
         quantizers: {"METHODS": methods},
         protocol: {"SPARSITIES": (0.6,), "LEVELS": (2, 4), "RETRAINING": 1, "TUNING": 1},
         extreme: {
-            "RATES": (2,), "OTHER_RATES": (2,), "LAMBDAS": (1e-4,), "N_HELD": 32, "DROP": 100.0, "TRIAL": 1, "STEPS": 1,
-            "EPOCHS": 1, "POLISH": 0, "TUNING": 1,
+            "RATES": {"tiny": (2, 4)}, "COARSE_RATES": (1.5,), "N_INPUTS": 64, "TEACHING": 1, "COARSE": 1,
+            "WAY": {**extreme.WAY, "steps": 1}, "STAGE": {**extreme.WAY, "steps": 1},
+            "OTHER_WAY": {**extreme.WAY, "steps": 1}, "TUNING": 1, "SETTLING": 1,
         },
     }  # fmt: skip
     for module, values in small.items():
@@ -66,7 +67,7 @@ def test_every_experiment_runs_once_and_resumes(experiment, capsys, monkeypatch,
     cells = {
         "quantizers": len(quantizers.METHODS),
         "protocol": 2 * (1 + 2 * 2 * 4 * 2),
-        "extreme": 1 + len(extreme.WAYS),
+        "extreme": 2 + 2 + len(extreme.WAYS) - 1,
     }
     assert len(found) == cells[experiment]
     assert all(row["n_bytes"] > 100 for row in found)
