@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from benchmarks.networks import Digits
+import cnnzip
+from benchmarks.networks import Digits, accuracy
 from benchmarks.shrink import extreme, protocol, quantizers, rows, subjects
 from benchmarks.shrink.__main__ import main
 from benchmarks.shrink.pareto import front
@@ -108,6 +109,18 @@ def test_a_point_that_cannot_be_made_is_named_and_the_others_are_measured(capsys
     assert "no such score" in found.err
     assert "gradual Taylor" in found.out
     assert "gradual LAMP" not in found.out
+
+
+def test_the_file_of_a_smallest_network_loads_and_gives_the_accuracy_that_was_measured(tmp_path):
+    subject = subjects.subject("tiny", 0)
+    (cell,) = [c for c in extreme.cells(["tiny"], [0]) if c.setting == {"rate": 4}]
+    row = rows.measured(cell)
+    path = tmp_path / "tiny.cnnz"
+    cnnzip.save(cell.make(subject), path)
+    plain = rows.measured(replace(cell, make=lambda subject: subject.dense))
+    assert path.stat().st_size == row.n_bytes < plain.n_bytes / 2
+    loaded = cnnzip.decompress(cnnzip.load(path, build().bfloat16())).float().eval()
+    assert 100 * accuracy(loaded, subject.data) == row.accuracy
 
 
 def test_means_are_of_differences_to_the_dense_network_of_the_same_seed():
