@@ -25,20 +25,17 @@ from .rows import Cell
 from .subjects import BATCH, Subject
 
 #: Of the dense network's weights to those that are left, rising; the other ways have the first.
-RATES = {"vgg_digits": (190, 260), "resnet_digits": (100, 260), "lenet5": (250, 400)}
+RATES = {"vgg_digits": (160, 240), "resnet_digits": (100, 225), "lenet5": (250, 400)}
 DIGIT = 14  # widths of an image that are a shift's
 TEACHING = 10  # epochs with shifted images, of the dense network
 COARSE = 6  # epochs after all blocks went
 COARSE_RATES = (8, 3)  # times as many weights as the first rate leaves, on the way there
 WAY: dict[str, Any] = {"steps": 6, "epochs": 1, "polish": 0}  # of gradual pruning to each of these
-STAGE: dict[str, Any] = {"steps": 8, "epochs": 2, "polish": 24}  # and from each rate to the next
-OTHER_WAY: dict[str, Any] = {
-    "steps": 12,
-    "epochs": 2,
-    "polish": 34,
-}  # as many epochs as to the first rate
+STAGE: dict[str, Any] = {"steps": 8, "epochs": 3, "polish": 40}  # and from each rate to the next
+#: Of whole networks, in about as much time.
+OTHER_WAY: dict[str, Any] = {"steps": 10, "epochs": 2, "polish": 20}
 ROUNDS = 3  # of ADMM
-TUNING = 20  # epochs of the quantized network
+TUNING = 30  # epochs of the quantized network
 SETTLING = 8  # epochs of shared values alone, after biases were shortened
 LEARNING_RATE = 2e-3  # of what was pruned or quantized
 LAMBDA = 1e-5
