@@ -175,6 +175,8 @@ def measured(cell: Cell) -> Row:
     start = perf_counter()
     model = bake(cell.make(dense)).eval()
     seconds = perf_counter() - start
+    n_bytes = file_bytes(model)
+    model = model.float()  # which 16-bit numbers are, too
     with torch.no_grad():
         logs = networks.test_logits(model, dense.data).log_softmax(1)
         expected = dense.logits.log_softmax(1)
@@ -190,7 +192,7 @@ def measured(cell: Cell) -> Row:
         divergence,
         dense.n_weights,
         sum(int((weight != 0).sum()) for _, weight in networks.layer_weights(model)),
-        file_bytes(model),
+        n_bytes,
         dense.float_bytes,
         seconds,
         digest(cell.experiment),

@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from cnnzip.errors import ArgumentError
-from cnnzip.tuning.parametrizations import adopt, copied
+from cnnzip.tuning.parametrizations import OURS, adopt, copied
 
 
 def shorten(model: nn.Module, bits: int = 8, inplace: bool = False) -> nn.Module:
@@ -35,7 +35,7 @@ def shorten(model: nn.Module, bits: int = 8, inplace: bool = False) -> nn.Module
         for module in short.modules():
             if isinstance(module, _BatchNorm) and module.affine:
                 _fold_statistics(module)
-            if isinstance(module, ParametrizationList):
+            if isinstance(module, (ParametrizationList, *OURS)):
                 continue
             for parameter in module._parameters.values():
                 if parameter is not None and parameter.ndim <= 1 and parameter.is_floating_point():

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from benchmarks.networks import Digits
+import cnnzip
+from benchmarks.networks import Digits, accuracy
 from benchmarks.shrink import extreme, protocol, quantizers, rows, subjects
 from benchmarks.shrink.__main__ import main
 from benchmarks.shrink.pareto import front
@@ -43,8 +44,9 @@ def _tiny(monkeypatch, tmp_path):
         quantizers: {"METHODS": methods},
         protocol: {"SPARSITIES": (0.6,), "LEVELS": (2, 4), "RETRAINING": 1, "TUNING": 1},
         extreme: {
-            "RATES": (2,), "OTHER_RATES": (2,), "LAMBDAS": (1e-4,), "N_HELD": 32, "DROP": 100.0, "TRIAL": 1, "STEPS": 1,
-            "EPOCHS": 1, "POLISH": 0, "TUNING": 1,
+            "RATES": {"tiny": (2, 4)}, "COARSE_RATES": (1.5,), "N_INPUTS": 64, "TEACHING": 1, "COARSE": 1,
+            "WAY": {**extreme.WAY, "steps": 1}, "STAGE": {**extreme.WAY, "steps": 1},
+            "OTHER_WAY": {**extreme.WAY, "steps": 1}, "TUNING": 1, "SETTLING": 1,
         },
     }  # fmt: skip
     for module, values in small.items():
@@ -66,7 +68,7 @@ def test_every_experiment_runs_once_and_resumes(experiment, capsys, monkeypatch,
     cells = {
         "quantizers": len(quantizers.METHODS),
         "protocol": 2 * (1 + 2 * 2 * 4 * 2),
-        "extreme": 1 + len(extreme.WAYS),
+        "extreme": 2 + 2 + len(extreme.WAYS) - 1,
     }
     assert len(found) == cells[experiment]
     assert all(row["n_bytes"] > 100 for row in found)
@@ -107,6 +109,18 @@ def test_a_point_that_cannot_be_made_is_named_and_the_others_are_measured(capsys
     assert "no such score" in found.err
     assert "gradual Taylor" in found.out
     assert "gradual LAMP" not in found.out
+
+
+def test_the_file_of_a_smallest_network_loads_and_gives_the_accuracy_that_was_measured(tmp_path):
+    subject = subjects.subject("tiny", 0)
+    (cell,) = [c for c in extreme.cells(["tiny"], [0]) if c.setting == {"rate": 4}]
+    row = rows.measured(cell)
+    path = tmp_path / "tiny.cnnz"
+    cnnzip.save(cell.make(subject), path)
+    plain = rows.measured(replace(cell, make=lambda subject: subject.dense))
+    assert path.stat().st_size == row.n_bytes < plain.n_bytes / 2
+    loaded = cnnzip.decompress(cnnzip.load(path, build().bfloat16())).float().eval()
+    assert 100 * accuracy(loaded, subject.data) == row.accuracy
 
 
 def test_means_are_of_differences_to_the_dense_network_of_the_same_seed():

@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from cnnzip.errors import ArgumentError
 from cnnzip.quantize import share, shorten
 from cnnzip.tuning import recalibrate_bn
 from cnnzip.tuning.log import file_bytes
-from cnnzip.tuning.parametrizations import raw_of
+from cnnzip.tuning.parametrizations import FakeQuant, raw_of
 from tests.torch.nets import near
 
 
@@ -66,6 +67,12 @@ def test_numbers_have_as_many_bits_as_asked_and_weights_all_of_theirs():
 def test_codebooks_keep_their_digits():
     shared = share(model(), 4)
     assert torch.equal(raw_of(shorten(shared, 2)[5]), raw_of(shared[5]))
+
+
+def test_steps_of_quantizers_keep_their_digits():
+    net = model()
+    register_parametrization(net[5], "weight", FakeQuant(net[5].weight, 4))
+    assert torch.equal(shorten(net, 2)[5].weight, net[5].weight)
 
 
 @pytest.mark.parametrize("bits", [0, 25])
