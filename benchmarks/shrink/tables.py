@@ -72,7 +72,9 @@ class Point:
     @property
     def shown_loss(self) -> str:
         """The difference to dense, with its standard error: "-0.3 ± 0.1"."""
-        return f"{-self.lost:+.2f}" + ("" if self.error is None else f" ± {self.error:.2f}")
+        return f"{round(-self.lost, 2) + 0.0:+.2f}" + (
+            "" if self.error is None else f" ± {self.error:.2f}"
+        )
 
     @property
     def shown_setting(self) -> str:
