@@ -11,7 +11,7 @@ from cnnzip.tuning import recalibrate_bn
 from .rows import Cell
 from .subjects import Subject
 
-NETWORKS = ("vgg_digits", "resnet_digits")
+NETWORKS = ("vgg_digits", "resnet_digits", "mnist1d_conv")
 N_INPUTS = 512
 PUBLISHED = {"rate": "entropy", "absorb": False, "repair": False}
 #: By name: whether inputs are used, options, and the settings that are tried.
