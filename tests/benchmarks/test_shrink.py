@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import torch
 from torch import nn
 
+from benchmarks.demo_crepe import PITCH_BINS
 from benchmarks.networks import Digits
-from benchmarks.shrink import extreme, protocol, quantizers, rows, subjects
+from benchmarks.shrink import crepe, extreme, protocol, quantizers, rows, subjects
 from benchmarks.shrink.__main__ import main
 from benchmarks.shrink.pareto import front
 from benchmarks.shrink.rows import Kept, Row
@@ -140,3 +143,31 @@ def test_the_front_holds_what_nothing_beats_in_both(capsys, tmp_path):
     sizes = [(10, 97.0), (20, 98.0), (30, 97.5), (40, 99.0)]
     best = front(points(replace(ROW, method=f"{n}", n_bytes=n, accuracy=a) for n, a in sizes))
     assert [point.n_bytes for point in best] == [40, 20, 10]
+
+
+def pitch_tracker():
+    layers = [nn.Flatten(), nn.Unflatten(1, (1, 1024)), nn.Conv1d(1, 4, 64, 16), nn.ReLU()]
+    return nn.Sequential(
+        *layers, nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(244, PITCH_BINS)
+    ).eval()
+
+
+def test_a_network_without_data_is_measured_by_its_outputs(capsys, monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    model = pitch_tracker()
+    monkeypatch.setattr(crepe, "in_process", partial(crepe.measured, model))
+    assert main(["crepe", "--json", "--out", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == sum(len(settings) for _, _, settings in crepe.METHODS.values())
+    for method in ("RTN", "GPTQ"):
+        own = [row for row in found if row["method"] == method]
+        assert sorted(own, key=lambda row: row["error"]) == own  # by growing steps
+        assert sorted(own, key=lambda row: -row["n_bytes"]) == own
+    assert all(row["n_weights"] == 4 * 64 + 244 * PITCH_BINS for row in found)
+    assert len((tmp_path / "crepe.md").read_text().splitlines()) == 4 + len(found)
+    monkeypatch.setattr(crepe, "in_process", None)  # nothing is left to measure
+    assert main(["crepe", "--json", "--methods", "RTN"]) == 0
+    assert json.loads(capsys.readouterr().out) == [row for row in found if row["method"] == "RTN"]
+    with pytest.raises(SystemExit):
+        main(["crepe", "--methods", "none"])
+    assert "there are 'RTN', 'GPTQ'" in capsys.readouterr().err
