@@ -15,7 +15,9 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from inspect import cleandoc
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from . import crepe, extreme, protocol, quantizers, subjects
@@ -74,11 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not rows:
         print(f"{kept.path}: nothing is kept", file=sys.stderr)
         return 1
-    text = report(options.what, rows)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"{options.what}.md").write_text(text, "utf-8")
-    _show(rows, text, options.json)
+    _show_tables(options, EXPERIMENTS[options.what], rows, report(options.what, rows))
     return 1 if n_missing else 0
 
 
@@ -90,11 +88,7 @@ def _crepe(options: argparse.Namespace, grammar: argparse.ArgumentParser) -> int
     if not rows:
         print(f"{kept.path}: nothing is kept", file=sys.stderr)
         return 1
-    text = crepe.report(rows)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "crepe.md").write_text(text, "utf-8")
-    _show(rows, text, options.json)
+    _show_tables(options, crepe, rows, crepe.report(rows))
     return 0
 
 
@@ -130,6 +124,20 @@ def _pareto(options: argparse.Namespace) -> int:
 
 def _path(experiment: str) -> Path:
     return subjects.FOLDER / f"{experiment}.jsonl"
+
+
+def _show_tables(
+    options: argparse.Namespace, experiment: ModuleType, rows: Sequence[Any], tables: str
+) -> None:
+    """Show an experiment's tables below what its module says of it."""
+    title, _, about = cleandoc(experiment.__doc__ or "").partition("\n")
+    command = f"Printed by `python -m benchmarks.shrink {options.what}`."
+    parts = [f"# {title.rstrip('.')}", about.strip(), command, tables]
+    text = "\n\n".join(part for part in parts if part)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{options.what}.md").write_text(text, "utf-8")
+    _show(rows, text, options.json)
 
 
 def _show(rows: Sequence[Any], text: str, as_json: bool) -> None:

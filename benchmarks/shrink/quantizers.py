@@ -1,4 +1,9 @@
-"""Quantization without labels and training: bits in the file against accuracy and divergence."""
+"""Quantization without labels and training: bits in the file against accuracy and divergence.
+
+512 training images are what inputs are given, and batch normalizations are recalibrated on for all
+methods. Bits count everything in the file. Divergence is Kullback-Leibler's, in nats, of what the
+test set's images give from what the dense network gives.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -73,7 +73,9 @@ def test_every_experiment_runs_once_and_resumes(experiment, capsys, monkeypatch,
     }
     assert len(found) == cells[experiment]
     assert all(row["n_bytes"] > 100 for row in found)
-    assert "## tiny" in (tmp_path / f"{experiment}.md").read_text()
+    text = (tmp_path / f"{experiment}.md").read_text()
+    assert text.startswith("# ")
+    assert "## tiny" in text
     monkeypatch.setattr(rows, "measured", None)  # nothing is left to measure
     assert rows_of(capsys, experiment) == found
     method = found[-1]["method"]
@@ -164,7 +166,8 @@ def test_a_network_without_data_is_measured_by_its_outputs(capsys, monkeypatch, 
         assert sorted(own, key=lambda row: row["error"]) == own  # by growing steps
         assert sorted(own, key=lambda row: -row["n_bytes"]) == own
     assert all(row["n_weights"] == 4 * 64 + 244 * PITCH_BINS for row in found)
-    assert len((tmp_path / "crepe.md").read_text().splitlines()) == 4 + len(found)
+    lines = (tmp_path / "crepe.md").read_text().splitlines()
+    assert sum(line.startswith("| ") for line in lines) == 1 + len(found)
     monkeypatch.setattr(crepe, "in_process", None)  # nothing is left to measure
     assert main(["crepe", "--json", "--methods", "RTN"]) == 0
     assert json.loads(capsys.readouterr().out) == [row for row in found if row["method"] == "RTN"]
