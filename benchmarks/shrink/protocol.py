@@ -29,10 +29,10 @@ LEVELS = (2, 16, 256)
 METHODS = ("cws", "pws", "uq", "ecsq")
 SCOPES = {"layer": "layer", "unified": "kind"}
 EXTENTS = ("linear", "whole")
-RETRAINING = 12  # epochs after pruning
-TUNING = 4  # epochs of shared values
-TUNING_BATCH = 256
-LEARNING_RATE = 3e-3  # of shared values: few numbers, each moved by many weights' gradients
+BATCH = 128
+RETRAINING = 8  # epochs after pruning
+TUNING = 2  # epochs of shared values
+LEARNING_RATE = 3e-3
 #: Whose linear layer is a hundredth of the weights: without a trial of it alone.
 CONVOLUTIONAL = ("vgg_digits", "resnet_digits")
 
@@ -47,9 +47,8 @@ def cells(networks: Sequence[str], seeds: Sequence[int]) -> Iterator[Cell]:
         about = {"extent": extent, "sparsity": sparsity}
         yield Cell("protocol", network, seed, "pruned", about, _made(None, about))
         for k, scope, method in product(LEVELS, SCOPES, METHODS):
-            for epochs in (0, TUNING):
-                setting = {**about, "scope": scope, "k": k, "epochs": epochs}
-                yield Cell("protocol", network, seed, method, setting, _made(method, setting))
+            setting = {**about, "scope": scope, "k": k}
+            yield Cell("protocol", network, seed, method, setting, _made(method, setting))
 
 
 def _is_linear(_: str, layer: nn.Module) -> bool:
@@ -60,7 +59,11 @@ def _is_linear(_: str, layer: nn.Module) -> bool:
 def _pruned(subject: Subject, extent: str, sparsity: float) -> nn.Module:
     layers = _is_linear if extent == "linear" else None
     pruned = one_shot(subject.dense, sparsity, score="magnitude", scope="layer", layers=layers)
-    return bake(fit(pruned, subject.batches, RETRAINING, seed=subject.seed))
+    return bake(fit(pruned, _batches(subject), RETRAINING, lr=LEARNING_RATE, seed=subject.seed))
+
+
+def _batches(subject: Subject) -> Batches:
+    return Batches(subject.data.train_images, subject.data.train_labels, size=BATCH)
 
 
 def _made(method: str | None, setting: dict[str, Any]) -> Any:
@@ -72,10 +75,6 @@ def _made(method: str | None, setting: dict[str, Any]) -> Any:
         layers = _is_linear if extent == "linear" else None
         scope, seed = SCOPES[setting["scope"]], subject.seed
         shared = share(pruned, setting["k"], method, scope, layers=layers, seed=seed)
-        if not setting["epochs"]:
-            return shared
-        data = subject.data
-        batches = Batches(data.train_images, data.train_labels, size=TUNING_BATCH)
-        return fit(shared, batches, setting["epochs"], lr=LEARNING_RATE, seed=seed)
+        return fit(shared, _batches(subject), TUNING, lr=LEARNING_RATE, seed=seed)
 
     return make

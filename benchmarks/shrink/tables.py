@@ -167,15 +167,12 @@ def _protocol(found: Sequence[Point]) -> list[str]:
         for point in pruned
     ]
     parts += ["Pruned and retrained, without shared values:", _markdown(table)]
-    for epochs in dict.fromkeys(p.setting["epochs"] for p in shared):
-        own = [p for p in shared if p.setting["epochs"] == epochs]
-        after = f"after {epochs} epochs of the shared values" if epochs else "without fine-tuning"
-        parts += [
-            f"At equal k, {after}; points to dense, and kB of the file:",
-            _markdown(_equal_k(own)),
-            f"At equal bytes, {after}; points to dense:",
-            _markdown(_equal_bytes(own)),
-        ]
+    parts += [
+        "At equal k; points to dense, and kB of the file:",
+        _markdown(_equal_k(shared)),
+        "At equal bytes; points to dense:",
+        _markdown(_equal_bytes(shared)),
+    ]
     return parts
 
 

@@ -68,7 +68,7 @@ def test_every_experiment_runs_once_and_resumes(experiment, capsys, monkeypatch,
     found = rows_of(capsys, experiment, "--out", str(tmp_path))
     cells = {
         "quantizers": len(quantizers.METHODS),
-        "protocol": 2 * (1 + 2 * 2 * 4 * 2),
+        "protocol": 2 * (1 + 2 * 2 * 4),
         "extreme": 1 + len(extreme.WAYS),
     }
     assert len(found) == cells[experiment]
