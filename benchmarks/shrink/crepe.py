@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -56,8 +56,8 @@ class Row:
         Norm of what the outputs are off, relative to that of the dense network's outputs.
     found : float
         Share of tones whose pitch is found.
-    seconds : float
-        That `rate_distortion` took, on one thread.
+    seconds, busy_seconds : float
+        That `rate_distortion` took, on one thread: by the clock, and of the processor's time.
     peak_bytes : int
         Of the process's memory until then.
     """
@@ -69,6 +69,7 @@ class Row:
     n_weights: int
     n_bytes: int
     seconds: float
+    busy_seconds: float
     peak_bytes: int
     sources: str
 
@@ -101,9 +102,9 @@ def measured(model: nn.Module, method: str, setting: Mapping[str, float]) -> Row
     has_inputs, options, _ = METHODS[method]
     inputs, _ = tones(N_INPUTS, SEEDS["inputs"])
     with networks.one_thread():
-        start = perf_counter()
+        start, busy = perf_counter(), process_time()
         quantized = rate_distortion(model, inputs if has_inputs else None, **options, **setting)
-        seconds = perf_counter() - start
+        seconds, busy = perf_counter() - start, process_time() - busy
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         short = bake(shorten(recalibrate_bn(quantized, inputs))).eval()
         frames, pitch = tones(N_TEST, SEEDS["test"])
@@ -116,6 +117,7 @@ def measured(model: nn.Module, method: str, setting: Mapping[str, float]) -> Row
         sum(weight.numel() for _, weight in networks.layer_weights(model)),
         file_bytes(short),
         seconds,
+        busy,
         peak,
         sources(),
     )
@@ -167,6 +169,7 @@ def report(rows: Sequence[Row]) -> str:
             "error": f"{row.error:.4f}",
             f"within {CENTS} cents": f"{row.found:.1%}",
             "s": f"{row.seconds:.0f}",
+            "s of processor": f"{row.busy_seconds:.0f}",
             "peak GB": f"{row.peak_bytes / 1e9:.2f}",
         }
         for row in rows
