@@ -37,11 +37,11 @@ CENTS = 50  # by which a pitch may be off
 #: As of `quantizers`: whether inputs are used, options, and the settings that are tried.
 METHODS: dict[str, tuple[bool, dict[str, Any], Sequence[dict[str, float]]]] = {
     "RTN": (False, {"lam": 0.0}, [{"step": s} for s in (0.4, 0.8, 1.6)]),
-    "GPTQ": (True, {"lam": 0.0, **PUBLISHED}, [{"step": s} for s in (0.4, 0.8, 1.6)]),
+    "GPTQ": (True, {"lam": 0.0, **PUBLISHED}, [{"step": s} for s in (0.8, 1.6)]),
     "codec, absorb and repair": (
         True,
         {"step": 1.6, "rate": "codec"},
-        [{"lam": lam} for lam in (1e-5, 1e-4)],
+        [{"lam": lam} for lam in (1e-7, 1e-6, 1e-5)],
     ),
 }
 
