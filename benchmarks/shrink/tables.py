@@ -13,7 +13,7 @@ from tabulate import tabulate
 from .extreme import TARGETS
 from .rows import Row, Setting
 
-DIVERGENCES = (0.01, 0.02, 0.04, 0.08)
+DIVERGENCES = (0.01, 0.02, 0.04, 0.08, 0.16)
 SHARES = (0.25, 0.5, 0.75)  # of the bytes that all quantizers reach, from least to most
 
 

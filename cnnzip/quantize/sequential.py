@@ -259,7 +259,8 @@ class _Work:
             for p in parts
         ]
         index, rate = _nearest(steps, weights), options.rate()
-        for sweep in range(rate.n_sweeps if price else 1):
+        is_rounding = inputs is None and not options.sparsity  # which is done, if bits are free
+        for sweep in range(rate.n_sweeps if price else int(not is_rounding)):
             prices = rate.prices(matrices.to_weight(index), levels, sweep)
             prices = prices.map(matrices.to_matrix)
             for part, problem in zip(parts, problems, strict=True):
