@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -71,7 +71,8 @@ class Row:
     float_bytes : int
         Of the dense network's state_dict.
     seconds : float
-        That the method took, less what it shares with points before it.
+        Of the processor, that the method took on one thread, less what it shares with points
+        before it.
     sources : str
         Digest of what decides the point.
     """
@@ -184,9 +185,9 @@ def run(cells: Iterable[Cell], kept: Kept[Row], stale: bool = False) -> list[Row
 def measured(cell: Cell) -> Row:
     """Make the model of a cell, and its row."""
     dense = subject(cell.network, cell.seed)
-    start = perf_counter()
+    start = process_time()
     model = bake(cell.make(dense)).eval()
-    seconds = perf_counter() - start
+    seconds = process_time() - start
     with torch.no_grad():
         logs = networks.test_logits(model, dense.data).log_softmax(1)
         expected = dense.logits.log_softmax(1)

@@ -27,6 +27,8 @@ class Point:
         Points below the dense network of the same seed.
     error : float or None
         Standard error of the mean of that difference; None of one seed.
+    seconds : float
+        The least of the seeds'.
     """
 
     network: str
@@ -66,7 +68,7 @@ class Point:
             mean(lambda row: row.n_bytes),
             first.float_bytes / mean(lambda row: row.n_bytes),
             mean(lambda row: row.n_entries),
-            mean(lambda row: row.seconds),
+            min(row.seconds for row in rows),
         )
 
     @property
