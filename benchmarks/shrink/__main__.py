@@ -3,6 +3,7 @@
     python -m benchmarks.shrink quantizers   RTN to CERWU with the codec's rate; no training
     python -m benchmarks.shrink protocol     the HAC papers': prune, share k values, fine-tune
     python -m benchmarks.shrink extreme      the smallest files at little loss
+    python -m benchmarks.shrink crepe        a published network, without its data; 10 minutes a row
     python -m benchmarks.shrink pareto       a figure of all that the others have kept
 
 Every point is kept as soon as it is measured, in .cache/benchmarks/shrink; what is interrupted
@@ -12,12 +13,15 @@ resumes. Points are measured again where the code that decides them has changed.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from inspect import cleandoc
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from . import extreme, protocol, quantizers, subjects
-from .rows import Kept, Row, digest, run
+from . import crepe, extreme, protocol, quantizers, subjects
+from .rows import Kept, digest, run
 from .tables import report
 
 EXPERIMENTS = {"quantizers": quantizers, "protocol": protocol, "extreme": extreme}
@@ -30,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("what", choices=[*EXPERIMENTS, "pareto"])
+    found.add_argument("what", choices=[*EXPERIMENTS, "crepe", "pareto"])
     found.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1 (default: 5)")
     found.add_argument(
         "--networks", nargs="+", choices=list(subjects.RECIPES), metavar="NAME", default=[],
@@ -54,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grammar.error(f"--seeds {options.seeds}: at least 1")
     if options.what == "pareto":
         return _pareto(options)
+    if options.what == "crepe":
+        return _crepe(options, grammar)
     kept = Kept(_path(options.what))
     seeds = range(options.seeds)
     cells = list(EXPERIMENTS[options.what].cells(options.networks, seeds))
     methods = dict.fromkeys(cell.method for cell in cells)
-    unknown = [name for name in options.methods or () if name not in methods]
-    if unknown:
-        grammar.error(f"no method {unknown[0]!r}; there are {', '.join(map(repr, methods))}")
+    _check_methods(options.methods or (), methods, grammar)
     cells = [cell for cell in cells if cell.method in (options.methods or methods)]
     if options.kept:
         cells = [cell for cell in cells if cell.key in kept.rows]
@@ -72,12 +76,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not rows:
         print(f"{kept.path}: nothing is kept", file=sys.stderr)
         return 1
-    text = report(options.what, rows)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"{options.what}.md").write_text(text, "utf-8")
-    _show(rows, text, options.json)
+    _show_tables(options, EXPERIMENTS[options.what], rows, report(options.what, rows))
     return 1 if n_missing else 0
+
+
+def _crepe(options: argparse.Namespace, grammar: argparse.ArgumentParser) -> int:
+    methods = options.methods or list(crepe.METHODS)
+    _check_methods(methods, crepe.METHODS, grammar)
+    kept = crepe.kept_rows(subjects.FOLDER)
+    rows = crepe.run(methods, kept, stale=options.stale, only_kept=options.kept)
+    if not rows:
+        print(f"{kept.path}: nothing is kept", file=sys.stderr)
+        return 1
+    _show_tables(options, crepe, rows, crepe.report(rows))
+    return 0
+
+
+def _check_methods(
+    names: Iterable[str], known: Collection[str], grammar: argparse.ArgumentParser
+) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        grammar.error(f"no method {unknown[0]!r}; there are {', '.join(map(repr, known))}")
 
 
 def _pareto(options: argparse.Namespace) -> int:
@@ -106,7 +126,21 @@ def _path(experiment: str) -> Path:
     return subjects.FOLDER / f"{experiment}.jsonl"
 
 
-def _show(rows: Sequence[Row], text: str, as_json: bool) -> None:
+def _show_tables(
+    options: argparse.Namespace, experiment: ModuleType, rows: Sequence[Any], tables: str
+) -> None:
+    """Show an experiment's tables below what its module says of it."""
+    title, _, about = cleandoc(experiment.__doc__ or "").partition("\n")
+    command = f"Printed by `python -m benchmarks.shrink {options.what}`."
+    parts = [f"# {title.rstrip('.')}", about.strip(), command, tables]
+    text = "\n\n".join(part for part in parts if part)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{options.what}.md").write_text(text, "utf-8")
+    _show(rows, text, options.json)
+
+
+def _show(rows: Sequence[Any], text: str, as_json: bool) -> None:
     if as_json:
         json.dump([asdict(row) for row in rows], sys.stdout, indent=1)
         print()

@@ -3,6 +3,10 @@
 Magnitude pruning by layer with masked retraining; CWS, PWS, UQ and ECSQ, a codebook for each layer
 or "unified" ones for all convolutions and for all linear layers; the linear layers alone, or the
 whole network.
+
+The papers' own headlines, of their data and networks, which are not here: space down to 0.6 % of
+the fully connected layers (VGG19 on CIFAR-10, 99 % zeros, 32 values), 5.44 % of a whole network
+without loss; 1.8 % for VGG19 on MNIST, 6.0 and 12.7 % for DeepDTA on DAVIS and KIBA.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,20 +18,21 @@ from torch import nn
 
 from cnnzip.prune import one_shot
 from cnnzip.quantize import share
-from cnnzip.tuning import bake, fit
+from cnnzip.tuning import Batches, bake, fit
 
 from .rows import Cell
 from .subjects import Subject
 
-NETWORKS = ("lenet5", "vgg_digits")
-SPARSITIES = (0.6, 0.8, 0.9, 0.95, 0.99)
-LEVELS = (2, 4, 16, 64, 256)
+NETWORKS = ("mnist1d_conv", "lenet5")
+SPARSITIES = (0.6, 0.9, 0.99)
+LEVELS = (2, 16, 256)
 METHODS = ("cws", "pws", "uq", "ecsq")
 SCOPES = {"layer": "layer", "unified": "kind"}
 EXTENTS = ("linear", "whole")
+BATCH = 128
 RETRAINING = 8  # epochs after pruning
-TUNING = 4  # epochs of shared values
-LEARNING_RATE = 3e-4
+TUNING = 2  # epochs of shared values
+LEARNING_RATE = 3e-3
 #: Whose linear layer is a hundredth of the weights: without a trial of it alone.
 CONVOLUTIONAL = ("vgg_digits", "resnet_digits")
 
@@ -42,9 +47,8 @@ def cells(networks: Sequence[str], seeds: Sequence[int]) -> Iterator[Cell]:
         about = {"extent": extent, "sparsity": sparsity}
         yield Cell("protocol", network, seed, "pruned", about, _made(None, about))
         for k, scope, method in product(LEVELS, SCOPES, METHODS):
-            for epochs in (0, TUNING):
-                setting = {**about, "scope": scope, "k": k, "epochs": epochs}
-                yield Cell("protocol", network, seed, method, setting, _made(method, setting))
+            setting = {**about, "scope": scope, "k": k}
+            yield Cell("protocol", network, seed, method, setting, _made(method, setting))
 
 
 def _is_linear(_: str, layer: nn.Module) -> bool:
@@ -55,7 +59,11 @@ def _is_linear(_: str, layer: nn.Module) -> bool:
 def _pruned(subject: Subject, extent: str, sparsity: float) -> nn.Module:
     layers = _is_linear if extent == "linear" else None
     pruned = one_shot(subject.dense, sparsity, score="magnitude", scope="layer", layers=layers)
-    return bake(fit(pruned, subject.batches, RETRAINING, seed=subject.seed))
+    return bake(fit(pruned, _batches(subject), RETRAINING, lr=LEARNING_RATE, seed=subject.seed))
+
+
+def _batches(subject: Subject) -> Batches:
+    return Batches(subject.data.train_images, subject.data.train_labels, size=BATCH)
 
 
 def _made(method: str | None, setting: dict[str, Any]) -> Any:
@@ -67,8 +75,6 @@ def _made(method: str | None, setting: dict[str, Any]) -> Any:
         layers = _is_linear if extent == "linear" else None
         scope, seed = SCOPES[setting["scope"]], subject.seed
         shared = share(pruned, setting["k"], method, scope, layers=layers, seed=seed)
-        if not setting["epochs"]:
-            return shared
-        return fit(shared, subject.batches, setting["epochs"], lr=LEARNING_RATE, seed=seed)
+        return fit(shared, _batches(subject), TUNING, lr=LEARNING_RATE, seed=seed)
 
     return make

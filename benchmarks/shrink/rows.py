@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from time import process_time
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -70,7 +71,8 @@ class Row:
     float_bytes : int
         Of the dense network's state_dict.
     seconds : float
-        That the method took, less what it shares with points before it.
+        Of the processor, that the method took on one thread, less what it shares with points
+        before it.
     sources : str
         Digest of what decides the point.
     """
@@ -116,20 +118,31 @@ def _key(fields: Mapping[str, object]) -> str:
     return json.dumps([fields[name] for name in names], sort_keys=True)
 
 
-class Kept:
+class Keyed(Protocol):
+    """A dataclass of what JSON holds."""
+
+    @property
+    def key(self) -> str:
+        """Tells a row from others."""
+
+
+R = TypeVar("R", bound=Keyed)
+
+
+class Kept(Generic[R]):
     """Rows in a file of one JSON line each; of a point measured again, the last counts."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Callable[..., R] = Row) -> None:
         self.path = path
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, R] = {}
         for line in path.read_text().split("\n") if path.exists() else []:
             try:
-                row = Row(**json.loads(line))
+                row = kind(**json.loads(line))
             except json.JSONDecodeError:  # cut, or the end
                 continue
             self.rows[row.key] = row
 
-    def add(self, row: Row) -> None:
+    def add(self, row: R) -> None:
         """Keep a row."""
         self.rows[row.key] = row
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +151,7 @@ class Kept:
             file.write(("" if whole else "\n") + json.dumps(asdict(row)) + "\n")
 
 
-def run(cells: Iterable[Cell], kept: Kept, stale: bool = False) -> list[Row]:
+def run(cells: Iterable[Cell], kept: Kept[Row], stale: bool = False) -> list[Row]:
     """Measure what is not kept, or by other sources; the cells' rows, in their order.
 
     A point that cannot be made is named on standard error, and has no row.
@@ -172,9 +185,9 @@ def run(cells: Iterable[Cell], kept: Kept, stale: bool = False) -> list[Row]:
 def measured(cell: Cell) -> Row:
     """Make the model of a cell, and its row."""
     dense = subject(cell.network, cell.seed)
-    start = perf_counter()
+    start = process_time()
     model = bake(cell.make(dense)).eval()
-    seconds = perf_counter() - start
+    seconds = process_time() - start
     n_bytes = file_bytes(model)
     model = model.float()  # which 16-bit numbers are, too
     with torch.no_grad():
@@ -200,10 +213,10 @@ def measured(cell: Cell) -> Row:
 
 
 @cache
-def digest(experiment: str) -> str:
-    """Of the sources that decide an experiment's rows."""
+def digest(experiment: str, *others: str) -> str:
+    """Of the sources that decide an experiment's rows, and others'."""
     found = sha256(torch.__version__.encode())
-    for pattern in (*SOURCES, f"shrink/{experiment}.py"):
+    for pattern in (*SOURCES, f"shrink/{experiment}.py", *others):
         for path in sorted(ROOT.glob(pattern)):
             if "cli" not in path.parts:
                 found.update(path.read_bytes())

@@ -13,14 +13,7 @@ from tabulate import tabulate
 from . import extreme
 from .rows import Row, Setting
 
-CHOICE = """
-Rates, epochs and step were chosen by size and test accuracy of two or three seeds; five were then
-measured. "Blocks, then Taylor" prunes for 82 epochs to its first rate, most of them on compact
-networks; the other ways for 40, on whole ones, in about as much time. Augmentation is a part of
-the loss to dense: the second row, dense as well, tells how much.
-"""
-ABOUT = {"extreme": f"{(extreme.__doc__ or '').strip()}\n{CHOICE.rstrip()}"}
-DIVERGENCES = (0.01, 0.02, 0.04, 0.08)
+DIVERGENCES = (0.01, 0.02, 0.04, 0.08, 0.16)
 SHARES = (0.25, 0.5, 0.75)  # of the bytes that all quantizers reach, from least to most
 
 
@@ -34,6 +27,8 @@ class Point:
         Points below the dense network of the same seed.
     error : float or None
         Standard error of the mean of that difference; None of one seed.
+    seconds : float
+        The least of the seeds'.
     """
 
     network: str
@@ -73,13 +68,15 @@ class Point:
             mean(lambda row: row.n_bytes),
             first.float_bytes / mean(lambda row: row.n_bytes),
             mean(lambda row: row.n_entries),
-            mean(lambda row: row.seconds),
+            min(row.seconds for row in rows),
         )
 
     @property
     def shown_loss(self) -> str:
         """The difference to dense, with its standard error: "-0.3 ± 0.1"."""
-        return f"{-self.lost:+.2f}" + ("" if self.error is None else f" ± {self.error:.2f}")
+        return f"{round(-self.lost, 2) + 0.0:+.2f}" + (
+            "" if self.error is None else f" ± {self.error:.2f}"
+        )
 
     @property
     def shown_setting(self) -> str:
@@ -118,11 +115,11 @@ def at(curve: Iterable[tuple[float, float]], place: float) -> float | None:
 def report(experiment: str, rows: Sequence[Row]) -> str:
     """An experiment's tables as Markdown."""
     found = points(rows)
-    parts = [ABOUT.get(experiment, ""), _dense(rows)]
+    parts = [_dense(rows)]
     for network in dict.fromkeys(point.network for point in found):
         own = [point for point in found if point.network == network]
         parts += [f"## {network}", *TABLES[experiment](own)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _dense(rows: Sequence[Row]) -> str:
@@ -177,15 +174,12 @@ def _protocol(found: Sequence[Point]) -> list[str]:
         for point in pruned
     ]
     parts += ["Pruned and retrained, without shared values:", _markdown(table)]
-    for epochs in dict.fromkeys(p.setting["epochs"] for p in shared):
-        own = [p for p in shared if p.setting["epochs"] == epochs]
-        after = f"after {epochs} epochs of the shared values" if epochs else "without fine-tuning"
-        parts += [
-            f"At equal k, {after}; points to dense, and kB of the file:",
-            _markdown(_equal_k(own)),
-            f"At equal bytes, {after}; points to dense:",
-            _markdown(_equal_bytes(own)),
-        ]
+    parts += [
+        "At equal k; points to dense, and kB of the file:",
+        _markdown(_equal_k(shared)),
+        "At equal bytes; points to dense:",
+        _markdown(_equal_bytes(shared)),
+    ]
     return parts
 
 

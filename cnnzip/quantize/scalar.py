@@ -25,6 +25,7 @@ MOST_BISECTED = 1 << 15  # entries by which ECSQ finds the weight of entropy
 MOST_SWEEPS = 200
 TOLERANCE = 1e-6  # of ECSQ's objective, in variances
 START_CELLS = 3  # per level, from which ECSQ starts
+LEAST_OF_CELL = 2  # entries; of one each, no price tells them apart until all become one level
 
 
 def cws(entries: Values, k: int, generator: torch.Generator | None = None) -> tuple[Values, Index]:
@@ -103,7 +104,8 @@ def uq(entries: Values, k: int, generator: torch.Generator | None = None) -> tup
 def ecsq(entries: Values, k: int, generator: torch.Generator | None = None) -> tuple[Values, Index]:
     """Share at most k values that trade distortion for entropy.
 
-    The weight of the entropy is the least, by bisection, that leaves k of 3k levels.
+    The weight of the entropy is the least, by bisection, that leaves k of 3k levels. Where there
+    are so few entries that these would be of one each, it is k-means.
 
     Returns
     -------
@@ -111,20 +113,21 @@ def ecsq(entries: Values, k: int, generator: torch.Generator | None = None) -> t
     index : int64, of the shape of `entries`, from 1
     """
     rising = np.sort(entries, axis=None)
-    if _is_within(rising, k):
-        return cws(entries, k)
     few = rising[:: max(1, rising.size // MOST_BISECTED)]
+    n_cells = min(START_CELLS * k, few.size // LEAST_OF_CELL)
+    if n_cells <= k or _is_within(rising, k):
+        return cws(entries, k)
     low, high = 0.0, 1.0
-    while len(Intervals.of(few, START_CELLS * k).sweep(high)[0].levels) > k:
+    while len(Intervals.of(few, n_cells).sweep(high)[0].levels) > k:
         high *= 4
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if len(Intervals.of(few, START_CELLS * k).sweep(middle)[0].levels) <= k:
+        if len(Intervals.of(few, n_cells).sweep(middle)[0].levels) <= k:
             high = middle
         else:
             low = middle
     while True:
-        found, _ = Intervals.of(rising, START_CELLS * k).sweep(high)
+        found, _ = Intervals.of(rising, n_cells).sweep(high)
         if len(found.levels) <= k:
             return found.index(entries)
         high *= 1.1  # the few were not quite like all

@@ -21,9 +21,10 @@ from cnnzip.tuning.parametrizations import Layers, adopt, bake, share, targets, 
 RATES: dict[str, Callable[[], Rate]] = {"entropy": Entropy, "codec": Code}
 MASKS = ("keep", None)
 N_PROBED = 4  # inputs of a first run, which finds what is wrong and what follows what
-#: Inputs of an output from which on second moments are kept of so many at a time, as blocks.
-MOST_COLUMNS = 16_384
-BLOCK_COLUMNS = 4_096
+#: Inputs of an output above which second moments are kept of so many at a time, as blocks. Of
+#: 8,192 inputs and 4,096 patches, blocks lose less than the whole, which so few patches do not tell.
+MOST_COLUMNS = 4_096
+BLOCK_COLUMNS = 1_024
 PLAIN_COLUMNS = 512  # where there are no second moments
 MOST_LEVELS = 1 << 16  # BOK-1
 EQUAL = 1e-6  # deviation of entries that are one value, relative to it
@@ -258,7 +259,8 @@ class _Work:
             for p in parts
         ]
         index, rate = _nearest(steps, weights), options.rate()
-        for sweep in range(rate.n_sweeps if price else 1):
+        is_rounding = inputs is None and not options.sparsity  # which is done, if bits are free
+        for sweep in range(rate.n_sweeps if price else int(not is_rounding)):
             prices = rate.prices(matrices.to_weight(index), levels, sweep)
             prices = prices.map(matrices.to_matrix)
             for part, problem in zip(parts, problems, strict=True):

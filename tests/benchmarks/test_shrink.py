@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import torch
 from torch import nn
 
 import cnnzip
+from benchmarks.demo_crepe import PITCH_BINS
 from benchmarks.networks import Digits, accuracy
-from benchmarks.shrink import extreme, protocol, quantizers, rows, subjects
+from benchmarks.shrink import crepe, extreme, protocol, quantizers, rows, subjects
 from benchmarks.shrink.__main__ import main
 from benchmarks.shrink.pareto import front
 from benchmarks.shrink.rows import Kept, Row
@@ -67,12 +70,14 @@ def test_every_experiment_runs_once_and_resumes(experiment, capsys, monkeypatch,
     found = rows_of(capsys, experiment, "--out", str(tmp_path))
     cells = {
         "quantizers": len(quantizers.METHODS),
-        "protocol": 2 * (1 + 2 * 2 * 4 * 2),
+        "protocol": 2 * (1 + 2 * 2 * 4),
         "extreme": 2 + 2 + len(extreme.WAYS) - 1,
     }
     assert len(found) == cells[experiment]
     assert all(row["n_bytes"] > 100 for row in found)
-    assert "## tiny" in (tmp_path / f"{experiment}.md").read_text()
+    text = (tmp_path / f"{experiment}.md").read_text()
+    assert text.startswith("# ")
+    assert "## tiny" in text
     monkeypatch.setattr(rows, "measured", None)  # nothing is left to measure
     assert rows_of(capsys, experiment) == found
     method = found[-1]["method"]
@@ -154,3 +159,32 @@ def test_the_front_holds_what_nothing_beats_in_both(capsys, tmp_path):
     sizes = [(10, 97.0), (20, 98.0), (30, 97.5), (40, 99.0)]
     best = front(points(replace(ROW, method=f"{n}", n_bytes=n, accuracy=a) for n, a in sizes))
     assert [point.n_bytes for point in best] == [40, 20, 10]
+
+
+def pitch_tracker():
+    layers = [nn.Flatten(), nn.Unflatten(1, (1, 1024)), nn.Conv1d(1, 4, 64, 16), nn.ReLU()]
+    return nn.Sequential(
+        *layers, nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(244, PITCH_BINS)
+    ).eval()
+
+
+def test_a_network_without_data_is_measured_by_its_outputs(capsys, monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    model = pitch_tracker()
+    monkeypatch.setattr(crepe, "in_process", partial(crepe.measured, model))
+    assert main(["crepe", "--json", "--out", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == sum(len(settings) for _, _, settings in crepe.METHODS.values())
+    for method in ("RTN", "GPTQ"):
+        own = [row for row in found if row["method"] == method]
+        assert sorted(own, key=lambda row: row["error"]) == own  # by growing steps
+        assert sorted(own, key=lambda row: -row["n_bytes"]) == own
+    assert all(row["n_weights"] == 4 * 64 + 244 * PITCH_BINS for row in found)
+    lines = (tmp_path / "crepe.md").read_text().splitlines()
+    assert sum(line.startswith("| ") for line in lines) == 1 + len(found)
+    monkeypatch.setattr(crepe, "in_process", None)  # nothing is left to measure
+    assert main(["crepe", "--json", "--methods", "RTN"]) == 0
+    assert json.loads(capsys.readouterr().out) == [row for row in found if row["method"] == "RTN"]
+    with pytest.raises(SystemExit):
+        main(["crepe", "--methods", "none"])
+    assert "there are 'RTN', 'GPTQ'" in capsys.readouterr().err

@@ -169,3 +169,12 @@ def test_clusters_kernel_agrees_with_its_formula():
         costs -= (sums[j] - sums[i]) ** 2 / (masses[j] - masses[i])
         assert costs[first[j]] == after[j]
         assert after[j] <= costs.min() + 1e-12
+
+
+@pytest.mark.parametrize("n", [300, 600, 700, 1000])
+def test_ecsq_keeps_its_levels_where_entries_are_hardly_more(n):
+    draws = np.random.default_rng(n).normal(size=n)
+    entries = draws + 2 * np.sign(draws)
+    codebook, index = ecsq(entries, 256)
+    assert 128 < codebook.size <= 256
+    assert ((codebook[index - 1] - entries) ** 2).mean() <= 1e-4 * entries.var()
