@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NNCODEC := .cache/nncodec-venv
 
-.PHONY: demo demo-crepe test check test-checked test-plain test-long fuzz recipes bench bench-full bench-report \
-	bench-peers bench-nncodec-env clean
+.PHONY: demo demo-crepe test check test-checked test-plain test-long fuzz recipes bench bench-full \
+	bench-smallest bench-report bench-peers bench-nncodec-env clean
 
 # The main job on real input: train, prune, quantize, compress, load elsewhere, compare.
 demo: $(STAMP)
@@ -61,6 +61,12 @@ bench-full: $(STAMP) bench-peers
 	$(BIN)/python -m benchmarks --full --record
 
 # Tables, figures and a page of what was recorded.
+# Sizes by codec="smallest" beside banded and NNCodec, published and trained matrices; whole models.
+bench-smallest: $(STAMP) bench-peers
+	$(BIN)/python -m benchmarks --groups published-all trained-seeds --measures sizes \
+		--contenders smallest auto NNCodec "NNCodec, best scan" --out page
+	$(BIN)/python -m benchmarks.whole_models
+
 bench-report: $(STAMP)
 	$(BIN)/python -m benchmarks.report
 

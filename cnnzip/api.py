@@ -55,7 +55,15 @@ def open_file(
 class _Job:
     """A tensor on its way into a file."""
 
-    def __init__(self, name: str, tensor: Any, codec: str, signed_zeros: str, verify: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        tensor: Any,
+        codec: str,
+        signed_zeros: str,
+        verify: bool,
+        recode: bool = False,
+    ) -> None:
         self.name = name
         self.n_bytes = (
             tensor.coded.shape.n_bytes if isinstance(tensor, CodedTensor) else tensor.nbytes
@@ -66,8 +74,11 @@ class _Job:
         self._codec = codec
         self._signed_zeros = signed_zeros
         self._verify = verify
+        self._recode = recode
 
     def _source(self) -> Source:
+        if isinstance(self._tensor, CodedTensor):
+            return Source(self._tensor.coded.shape, self._tensor.coded.decode())
         try:
             source, self.n_dropped, _ = source_of(self._tensor, self._signed_zeros)
         except ArgumentError as error:
@@ -75,7 +86,8 @@ class _Job:
         return source
 
     def frame(self) -> bytes:
-        if isinstance(self._tensor, CodedTensor):
+        source = None
+        if isinstance(self._tensor, CodedTensor) and not self._recode:
             coded = self._tensor
             plain = coded.coded.decode() if self._verify else None
         else:
@@ -86,14 +98,11 @@ class _Job:
             again = CodedTensor.from_frame(frame, NO_LIMITS).coded.decode()
             if plain is None or not np.array_equal(again, plain):
                 raise CorruptError("FRM-5", f"tensor {self.name!r}", "does not decode to itself")
-        self.row = coded.report(self.name)
+        self.row = coded.report(self.name, source)
         return frame
 
     def plain(self) -> tuple[MatrixShape, NDArray[np.uint8]]:
-        if isinstance(self._tensor, CodedTensor):
-            source = Source(self._tensor.coded.shape, self._tensor.coded.decode())
-        else:
-            source = self._source()
+        source = self._source()
         counts = Matrix.of_source(source).entry_counts
         pack = CODEC_NAMES[PACK_ID]
         self.row = Row.of_counts(self.name, source.shape, pack, counts, nbytes=0)  # see `_share`
@@ -106,6 +115,7 @@ def save(
     verify: bool = True,
     *,
     codec: str = "auto",
+    recode: bool = False,
     signed_zeros: str = "drop",
     metadata: Mapping[str, str] | None = None,
     durable: bool = True,
@@ -123,7 +133,10 @@ def save(
         Decode each frame and compare it with the tensor, and read the file back, before it takes
         the place of the old one.
     codec, signed_zeros : str
-        As of `encode`, for tensors that are still plain.
+        As of `encode`, for tensors that are still plain. "smallest" takes some ten times as long
+        to write and to load, and is for files that are stored or sent.
+    recode : bool
+        Whether what is coded already is coded anew, too; its -0.0 are kept.
     metadata : dict of str to str
         Kept in the file. What a model lost by `cnnzip.prune` is told there, too (ENV-14), so that
         `load` fills the original class.
@@ -143,7 +156,7 @@ def save(
     path = os.fsdecode(path)
     metadata = _with_structure(obj, metadata or {})
     tensors, aliases, notes = named_tensors(obj)
-    jobs = [_Job(name, t, codec, signed_zeros, verify) for name, t in tensors.items()]
+    jobs = [_Job(name, t, codec, signed_zeros, verify, recode) for name, t in tensors.items()]
     total = sum(job.n_bytes for job in jobs)
     shown = {"unit": "B", "unit_scale": True, "disable": None, "delay": 1}
     with Progress(total=total, desc="coding", **shown) as bar:
@@ -239,7 +252,8 @@ def load(
         from it first. Without one: a dict of plain torch tensors.
     keep : str
         "coded": layers whose codec multiplies compute from the coded form; those of less than 1
-        KiB, which share a frame, come back plain. "fast": as "coded", but these layers' weights are
+        KiB, which share a frame, come back plain; those by "mixed" are coded anew by a codec that
+        multiplies. "fast": as "coded", but these layers' weights are
         coded anew by "fast", which multiplies several times faster than what makes the smallest
         files, in about one byte an entry of memory. "dense": all weights are decoded.
     max_decoded_bytes, allow_ratio

@@ -12,6 +12,7 @@ from cnnzip.codecs.banded import Banded, Grid
 from cnnzip.codecs.base import Codec
 from cnnzip.codecs.lines import LineCodec
 from cnnzip.codecs.masked import Masked
+from cnnzip.codecs.mixed import Mixed
 from cnnzip.codecs.source import MatrixShape, Source
 
 UNSHRUNK = (
@@ -50,12 +51,12 @@ class Row:
         Of the plain tensor.
     csr_bytes : int
         Of CSR with int32 indices and the plain type's values.
-    grid : Grid or None
-        Of banded and masked, what chooses the tables.
+    grid : Grid, str or None
+        Of banded and masked, what chooses the tables; of mixed, its model in words.
     parts : dict of str to float, or None
-        Of banded and masked, the frame's bits by what they are for; they add up to it. As
-        `Banded.parts`; masked's values are its planes. The frame's own header and padding are in
-        "header".
+        Of banded, masked and mixed, the frame's bits by what they are for; they add up to it. As
+        `Banded.parts` and `Mixed.parts`; masked's values are its planes. The frame's own header
+        and padding are in "header".
     """
 
     name: str
@@ -70,7 +71,7 @@ class Row:
     nbytes: int
     dense_bytes: int
     csr_bytes: int
-    grid: Grid | None = None
+    grid: Grid | str | None = None
     parts: dict[str, float] | None = None
 
     @property
@@ -92,14 +93,20 @@ class Row:
         return {**asdict(self), "share_of_h0": self.share_of_h0}
 
     @classmethod
-    def of_codec(cls, name: str, coded: Codec, nbytes: int) -> "Row":
-        """Count the values of a coded tensor; it is decoded, block by block where it can be."""
+    def of_codec(cls, name: str, coded: Codec, nbytes: int, source: Source | None = None) -> "Row":
+        """Count the values of a coded tensor; without its source it is decoded for that."""
         shape = coded.shape
-        if isinstance(coded, LineCodec):
+        if source is not None:
+            per_value = Matrix.of_source(source).entry_counts
+        elif isinstance(coded, LineCodec):
             per_value = coded.value_counts()
         else:
             per_value = Matrix.of_source(Source(shape, coded.decode())).entry_counts
         row = cls.of_counts(name, shape, coded.name, per_value, nbytes)
+        if isinstance(coded, Mixed):
+            parts = coded.parts
+            parts["header"] = 8 * (nbytes - sum(map(len, coded.sections)))
+            return replace(row, grid=str(coded.model or "no entries"), parts=parts)
         mask = coded.mask if isinstance(coded, Masked) else coded
         if not isinstance(mask, Banded):
             return row

@@ -17,7 +17,7 @@ from cnnzip.codecs import ham as ham_codec
 from cnnzip.codecs import sham as sham_codec
 from cnnzip.container.envelope import envelope_of
 from cnnzip.container.writer import write_file
-from tests import forge, forge_banded
+from tests import forge, forge_banded, forge_mixed
 
 VECTORS = pathlib.Path(__file__).parents[1] / "spec" / "vectors"
 DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in forge.DTYPES}
@@ -76,6 +76,19 @@ def fibonacci(n):
     return weights[order].reshape(-1, 1)
 
 
+def like_rows():
+    """int8 weights of which each row is like one far above it."""
+    kinds = pseudorandom(5 * 31, 9, seed=3).astype(np.int8).reshape(5, 31)
+    return np.where(kinds > 5, kinds - 7, 0).astype(np.int8)[np.arange(40) * 3 % 5]
+
+
+def ripples(dtype):
+    """Floats of 8 x 30 that are much like their neighbours; sums of integers, on any machine."""
+    noise = pseudorandom(240, 41, seed=7).reshape(8, 30).astype(np.int64) - 20
+    smooth = np.cumsum(np.cumsum(noise, axis=0), axis=1) * (1 + np.arange(8))[:, None]
+    return (smooth / 4096).astype(np.float32).astype(DTYPES[dtype])
+
+
 def good():
     """(file name, tensors by name, aliases, metadata) of each file that cnnzip writes."""
     one = {}
@@ -95,11 +108,15 @@ def good():
         "banded": "bool uint8 int16 uint32 float16 bfloat16 float32 float64 complex64 int4",
         "masked": "bool uint8 int16 bfloat16 float32 float64 complex64 complex128",
         "fast": "bool uint8 int16 uint32 int64 float16 bfloat16 float32 float64 complex64 int4",
+        "mixed": "bool uint8 int16 uint32 float16 bfloat16 float32 float64 complex64 int4",
+        "mixed-float": "float8_e4m3fn float8_e5m2 float16 bfloat16 float32 float64",
     }.items():
         for dtype in dtypes.split():
             add(f"{codec}-{dtype}.cnnz", some(dtype), codec)
     f32, f16 = np.float32, np.float16
-    for codec in ("raw", "index-map", "ham", "sham", "banded", "masked", "fast"):
+    for codec in (
+        "raw", "index-map", "ham", "sham", "banded", "masked", "fast", "mixed", "mixed-float",
+    ):  # fmt: skip
         add(f"{codec}-empty.cnnz", np.zeros((3, 0, 2), f32), codec)
         add(f"{codec}-scalar.cnnz", np.array(1.5, f32), codec)
         add(f"{codec}-all-zero.cnnz", np.zeros((4, 4), f32), codec)
@@ -117,11 +134,18 @@ def good():
     add("banded-long-codes.cnnz", fibonacci(15) + np.int16(1), "banded")
     add("banded-many-rows.cnnz", some("float32", (300, 7), 5), "banded")
     add("banded-wide-rows.cnnz", some("int8", (4, 600), 9), "banded")
+    add("mixed-long-codes.cnnz", fibonacci(15) + np.int16(1), "mixed")
+    add("mixed-like-rows.cnnz", like_rows(), "mixed")
+    add("mixed-four-dims.cnnz", some("float32", (6, 5, 3, 3)), "mixed")
+    add("mixed-400-values.cnnz", np.arange(1200, dtype=np.uint16).reshape(30, 40) // 3, "mixed")
     add("fast-columns.cnnz", some("float32", (400, 3), 9), "fast")
     add("fast-skips.cnnz", some("float32", (5, 1000), 200), "fast")
     add("fast-128-values.cnnz", np.insert(np.arange(129, dtype=np.int16), [5, 50, 99], 0), "fast")
     add("fast-129-values.cnnz", np.arange(130, dtype=np.int16).reshape(2, 65), "fast")
     add("fast-long-lines.cnnz", some("int8", (2, 700), 2), "fast")
+    for dtype in ("float8_e4m3fn", "float16", "bfloat16", "float32", "float64"):
+        add(f"mixed-float-ripples-{dtype}.cnnz", ripples(dtype), "mixed-float")
+    add("mixed-float-four-dims.cnnz", ripples("float32").reshape(2, 4, 3, 10), "mixed-float")
     add("sham-columns.cnnz", some("float32", (40, 3), 5), "sham")
     add("sham-rows-of-257.cnnz", some("int8", (2, 257), 20), "sham")
     wide = np.zeros((1, 65_537), np.int8)
@@ -188,6 +212,7 @@ def forged_good():
         ),
         "forged-fast-two-bytes-for-three-values.cnnz": forge.cnnz({"w": fast_of(token_bytes=2)}),
         **{f"forged-{name}.cnnz": forge.cnnz({"w": data}) for name, data in any_banded().items()},
+        **{f"forged-{name}.cnnz": forge.cnnz(frames) for name, frames in any_mixed().items()},
         "forged-newer-minor-and-section.cnnz": forge.cnnz({"w": newer}),
         "forged-newer-minor.safetensors": forge.safetensors({"w": newer}, version="1.9"),
         "forged-pack-first.cnnz": no_name,
@@ -216,6 +241,48 @@ def any_banded():
         "masked-given-scan": masked_of(),
         "masked-of-kind-2": masked_of(n_kinds=3, kinds=[2]),
     }
+
+
+def any_mixed():
+    """Frames of mixed that our encoder does not write, by name, and file by file."""
+
+    def named(**plans):
+        return {name: mixed_of(name=name, **plan) for name, plan in plans.items()}
+
+    shifts = {"entry_shift": 10, "value_shift": 20}, {"entry_shift": 20, "value_shift": 10}
+    cube = {"dims": [4, 3, 5], "weights": [k * 7 % 5 if k % 3 else 0 for k in range(60)]}
+    cube["patterns"] = [1, 2, 3, 4]
+    values = range(1, 701)
+    streams = {
+        "dtype": "uint16", "dims": [513, 512], "lines_per_stream": 512, "form": 0, "chance": 9,
+        "patterns": [*range(1, 3800)], "n_low": 1900, "lines": [512, 0, 300],
+        "weights": [k % 3799 + 1 if k % 65_521 == 0 else 0 for k in range(513 * 512)],
+    }  # fmt: skip
+    return {
+        "mixed-layouts": named(**{f"layout.{k}": {**cube, "layout": k} for k in range(12)}),
+        "mixed-forms": named(**{f"form.{k}": {"form": k} for k in range(4)}),
+        "mixed-shifts": named(**{f"shifts.{k}": shifts[k] for k in range(2)}),
+        "mixed-chances": named(**{f"chance.{k}": {"chance": k} for k in (1, 65_535)}),
+        "mixed-low-values": named(**{f"low.{k}": {"n_low": k} for k in range(4)}),
+        "mixed-orders": named(
+            some={"lines": [7, 2], "places": [30, 1, 2]},
+            all={"lines": [*range(19, -1, -1)], "places": [7 * k % 31 for k in range(31)]},
+        ),
+        "mixed-symbol-past-the-end": {"w": mixed_of(symbols={9: 3})},
+        "mixed-700-values": {
+            "w": mixed_of(
+                dtype="uint16", dims=[20, 20], patterns=list(values), n_low=100,
+                weights=[values[k * k % 700] if k % 3 else 0 for k in range(400)],
+            )
+        },
+        "mixed-long-lines": {
+            "w": mixed_of(
+                dims=[2, 1500], chance=300, patterns=[5, 9],
+                weights=[(5, 9)[k % 2] if k * k % 173 == 4 or k in (900, 901) else 0 for k in range(3000)],
+            )
+        },
+        "mixed-streams": {"w": mixed_of(**streams)},
+    }  # fmt: skip
 
 
 def sham_of(**how):
@@ -248,6 +315,19 @@ def fast_of(**how):
 def banded_of(**how):
     """A sound banded frame of 2 x 6 weights, but for `how`."""
     return forge_banded.banded(**(BANDED | how))
+
+
+def mixed_of(**how):
+    """A sound mixed frame of 20 x 31 weights, but for `how`."""
+    weights = [
+        (5, 7, 9)[(i + j // 3) % 3] if (i * i + j) % 7 < j % 4 else 0
+        for i in range(20)
+        for j in range(31)
+    ]
+    sound = {
+        "dtype": "uint8", "dims": [20, 31], "weights": weights, "patterns": [5, 9, 7], "n_low": 1,
+    }  # fmt: skip
+    return forge_mixed.mixed(**(sound | how))
 
 
 def masked_of(**how):
@@ -504,7 +584,9 @@ def invalid():
         ),
         **{
             name: (clause, truncated if "cut" in name else corrupt, of(frame))
-            for name, (clause, frame) in invalid_banded().items()
+            for name, (clause, frame) in (
+                invalid_banded() | invalid_mixed() | invalid_mixed_float()
+            ).items()
         },
         "pack-of-two-dims": (
             "PCK-1", corrupt,
@@ -594,6 +676,88 @@ def invalid_banded():
             "MSK-2", masked_of(entries=forge.planes([("uint8", bytes([7, 0, 5, 7, 5, 9]))])),
         ),
         "masked-planes-with-a-byte-more": ("PLN-3", masked_of(entries=bytes(8))),
+    }  # fmt: skip
+
+
+def invalid_mixed():
+    """(clause, frame) of each frame of mixed that breaks one rule."""
+    varint = forge.varint
+
+    def parts(**parts):
+        return mixed_of(parts=parts)
+
+    def of_nothing(dims, n_lines, orders):
+        """Sections of one value and one stream, of no bytes."""
+        start = forge.codebook("uint8", [7]) + varint(0, 0, n_lines, 3, 16, 15, 1000)
+        return forge.frame(forge_mixed.MIXED, "uint8", dims, [start + orders + varint(0), b""])
+
+    coded = mixed_of()
+    coded = forge.take_frame(coded)[2][1]
+    plain = varint(0, 0)
+    return {
+        "mixed-with-a-byte-more": ("MIX-1", parts(end=b"\0")),
+        "mixed-cut": ("MIX-1", parts(streams=b"")),
+        "mixed-layout-12": ("MIX-1", mixed_of(layout=12)),
+        "mixed-form-4": ("MIX-1", mixed_of(form=4)),
+        "mixed-entry-shift-9": ("MIX-1", parts(entry_shift=varint(9))),
+        "mixed-entry-shift-21": ("MIX-1", parts(entry_shift=varint(21))),
+        "mixed-value-shift-9": ("MIX-1", parts(value_shift=varint(9))),
+        "mixed-value-shift-2-to-the-55": ("MIX-1", parts(value_shift=varint(1 << 55))),
+        "mixed-chance-0": ("MIX-1", parts(chance=varint(0))),
+        "mixed-chance-65536": ("MIX-1", parts(chance=varint(65_536))),
+        "mixed-line-of-2-to-the-20-places-and-one": (
+            "MIX-2", of_nothing([1, (1 << 20) + 1], 1, plain),
+        ),
+        "mixed-values-of-no-weights": ("MIX-2", mixed_of(dims=[0, 3], weights=[])),
+        "mixed-names-more-lines-than-there-are": ("MIX-3", parts(lines=varint(21) + bytes(40))),
+        "mixed-names-more-places-than-there-are": ("MIX-3", parts(places=varint(32) + bytes(40))),
+        "mixed-names-one-of-16385-lines": (
+            "MIX-3", of_nothing([16_385, 1], 16_385, varint(1) + bytes(40)),
+        ),
+        "mixed-order-cut": ("MIX-3", of_nothing([3000, 1], 3000, varint(3000))),
+        "mixed-order-padding": ("NUM-3", parts(lines=varint(1) + b"\1")),
+        "mixed-no-line-a-stream": ("MIX-4", parts(lines_per_stream=varint(0))),
+        "mixed-more-lines-a-stream-than-lines": ("MIX-4", parts(lines_per_stream=varint(21))),
+        "mixed-streams-of-few-weights": ("MIX-4", mixed_of(lines_per_stream=10)),
+        "mixed-streams-do-not-fill": ("LIN-5", parts(streams=varint(1))),
+        "mixed-stream-of-no-entries": (
+            "LIN-5", forge.frame(forge_mixed.MIXED, "uint8", [2, 3], [b"\0", b"\1"]),
+        ),
+        "mixed-with-zero": ("MIX-5", mixed_of(patterns=[5, 9, 7, 0])),
+        "mixed-value-twice": ("BOK-2", mixed_of(patterns=[5, 9, 7, 5])),
+        "mixed-low-values-4-of-3": ("MIX-5", parts(n_low=varint(4))),
+        "mixed-stream-that-ends-in-zero": ("MXG-5", mixed_of(streams=[coded + b"\0"])),
+        "mixed-stream-of-ones": ("MXG-5", mixed_of(streams=[b"\xff" * 8])),
+        "mixed-stream-with-a-byte-left": ("MXG-5", mixed_of(streams=[coded + bytes(12) + b"\1"])),
+    }  # fmt: skip
+
+
+def invalid_mixed_float():
+    """(clause, frame) of each frame of mixed-float that breaks one rule."""
+
+    def of(*numbers, dtype="float32", dims=(2, 3), streams=b"", stored=None):
+        """Weights of any values: a stream of no bytes, or of those given, and plain planes."""
+        numbers = numbers or (0, dims[0], 0, 5, 9)
+        description = forge.varint(*numbers, len(streams) if stored is None else stored)
+        low = forge.planes([("uint16", bytes(2 * prod(dims)))])
+        return forge.frame(9, dtype, dims, [description, streams, low])
+
+    wide = [forge.varint(0, 1, 0, 5, 9, 0), b"", b""]
+    return {
+        "mixed-float-layout-12": ("FLM-1", of(12, 2, 0, 5, 9)),
+        "mixed-float-form-2": ("FLM-1", of(0, 2, 2, 5, 9)),
+        "mixed-float-exponent-256": ("FLM-1", of(0, 2, 0, 256, 9)),
+        "mixed-float-rate-16": ("FLM-1", of(0, 2, 0, 5, 16)),
+        "mixed-float-of-integers": ("FLM-1", of(dtype="int32")),
+        "mixed-float-with-a-number-more": ("FLM-1", of(0, 2, 0, 5, 9, 0)),
+        "mixed-float-cut": ("FLM-1", of(0, 2, 0, 5)),
+        "mixed-float-no-line-a-stream": ("FLM-3", of(0, 0, 0, 5, 9)),
+        "mixed-float-more-lines-a-stream-than-lines": ("FLM-3", of(0, 3, 0, 5, 9)),
+        "mixed-float-streams-of-few-weights": ("FLM-3", of(0, 1, 0, 5, 9, 0)),
+        "mixed-float-line-of-2-to-the-20-places-and-one": (
+            "FLM-3", forge.frame(9, "bfloat16", [1, (1 << 20) + 1], wide),
+        ),
+        "mixed-float-streams-do-not-fill": ("LIN-5", of(stored=1)),
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from .constriction import ANS, RangeCoder
 from .cser import CER, CSER
 from .dense import Dense
 from .index_map import IndexMap
-from .nncodec import NNCodec
+from .nncodec import NNCodec, NNCodecBest
 from .ours import CODECS, Ours
 from .papers import CHARGED
 from .relative_index import EIE, DeepCompression, DeepCompressionHuffman
@@ -22,6 +22,7 @@ CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
         Ours("auto"),
+        Ours("smallest"),
         *map(Ours, CODECS),
         Dense(),
         CSR(),
@@ -49,6 +50,7 @@ CONTENDERS: dict[str, Contender] = {
         ANS(),
         RangeCoder(),
         NNCodec(),
+        NNCodecBest(),
         *CHARGED,
     )
 }

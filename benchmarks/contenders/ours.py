@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 import cnnzip
 from cnnzip import bounds
 from cnnzip.api import NO_LIMITS
+from cnnzip.codecs.choose import NAMES
 from cnnzip.codecs.names import CODEC_NAMES, PACK_ID
 from cnnzip.errors import ArgumentError
 from cnnzip.tensor import CodedTensor
@@ -30,14 +31,14 @@ class _Coded(Stored):
 
 
 class Ours(Contender):
-    """A codec of cnnzip; "auto" takes the smallest. Bounds: `cnnzip.bounds.frame_bound`."""
+    """A codec of cnnzip, or how it is chosen. Bounds: `cnnzip.bounds.frame_bound`, if it has one."""
 
     family = "cnnzip"
     setting = f"cnnzip {cnnzip.__version__}"
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.multiplies = name not in ("auto", "raw", "masked")
+        self.multiplies = name in NAMES and NAMES[name].multiplies
 
     def refuses(self, case: Case) -> str | None:
         try:
@@ -58,11 +59,13 @@ class Ours(Contender):
         split = tensor.report().parts or {"frame": 8 * tensor.nbytes}
         return Size(8 * tensor.nbytes, split, self._bound_bits(case))
 
-    def _bound_bits(self, case: Case) -> int:
-        if self.name != "auto":
+    def _bound_bits(self, case: Case) -> int | None:
+        if self.name in bounds.CODECS:
             return 8 * bounds.frame_bound(case.counts, self.name)
+        if self.name in NAMES:
+            return None
         found = []
-        for codec in CODECS:
+        for codec in bounds.CODECS:
             with suppress(ArgumentError):
                 found.append(8 * bounds.frame_bound(case.counts, codec))
         return min(found)

@@ -68,7 +68,9 @@ def cases(
                 yield Case(f"{tensor.label} pruned {100 * share:g}% k{k}", group, recipe, make)
 
 
-def large_tensors(requirement: str, least: int = LEAST_WEIGHTS) -> Iterator[Tensor]:
+def large_tensors(
+    requirement: str, least: int = LEAST_WEIGHTS, least_dims: int = 2
+) -> Iterator[Tensor]:
     """List the large tensors of an installed package; one that is missing is named on stderr."""
     package, version = requirement.split("==")
     try:
@@ -83,7 +85,7 @@ def large_tensors(requirement: str, least: int = LEAST_WEIGHTS) -> Iterator[Tens
         if file.suffix in SUFFIXES:
             path = Path(str(file.locate()))
             try:
-                found += [(path, name) for name in _large(path, least)]
+                found += [(path, name) for name in _large(path, least, least_dims)]
             except (OSError, CnnzipError) as error:
                 print(f"{requirement}: {path.name}: {error}", file=sys.stderr)
     has_several = len({path for path, _ in found}) > 1
@@ -106,8 +108,8 @@ def pruned(path: Path, parameter: str, sparsity: float, levels: int) -> NDArray[
     return weight.reshape(values.shape)
 
 
-def _large(path: Path, least: int) -> Iterator[str]:
+def _large(path: Path, least: int, least_dims: int) -> Iterator[str]:
     for name, tensor in tensors(path).items():
         about = kind(tensor)
-        if about and about[1] in FLOATS and len(about[0]) >= 2 and prod(about[0]) >= least:
+        if about and about[1] in FLOATS and len(about[0]) >= least_dims and prod(about[0]) >= least:
             yield name

@@ -25,7 +25,7 @@ def measure(stored: StoredCase) -> list[SizeRow]:
     }
     rows = [_row(stored, contender, about) for contender in stored.contenders]
     for row in rows:
-        if row.family == "cnnzip" and row.bits > (row.bound_bits or 0):
+        if row.bound_bits is not None and row.family == "cnnzip" and row.bits > row.bound_bits:
             stored.faults.append(f"{case.name}: {row.contender} takes more than its bound")
     return rows
 

@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codec",
         default="auto",
-        help="auto (default), banded, ham, sham, fast, index-map, masked, raw; see the spec",
+        help="auto (default); smallest: fewer bytes, slow to write and to load; direct, banded, ham, "
+        "sham, fast, index-map, masked, mixed, mixed-float, raw: see the spec",
     )
     parser.add_argument(
         "--signed-zeros",

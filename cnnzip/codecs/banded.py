@@ -27,7 +27,7 @@ from cnnzip.codecs.entry_list import EntryList
 from cnnzip.codecs.faults import check
 from cnnzip.codecs.lines import LANES, Block, Entries, LineCodec, Lines, scratch, stream_starts
 from cnnzip.codecs.planning import choose
-from cnnzip.codecs.source import MatrixShape, Source
+from cnnzip.codecs.source import MatrixShape, Source, numbers_of
 from cnnzip.entropy.ans import LOG_SIZES, MAX_SYMBOLS
 from cnnzip.entropy.varints import Cursor, encode_varint
 from cnnzip.errors import CorruptError, TruncatedError
@@ -117,7 +117,7 @@ class Banded(LineCodec):
         rows = EntryList.of_rows(source.shape, distinct, number)
         views = [rows, rows.transposed()]
         cut = [_lines(source.shape, axis, entries) for axis, entries in enumerate(views)]
-        values = _numbers(source.shape, patterns)
+        values = numbers_of(source.shape, patterns)
         axis, contexts = choose(views, [lines.per_stream for lines in cut], values, LOG_SIZE)
         return cls._coded(source.shape, cut[axis], patterns, contexts, views[axis])
 
@@ -425,14 +425,6 @@ def _tables_of(
     of_gap = find_gap_contexts(gaps, cells, scanned.lines, *memory)
     of_value = find_value_contexts(gaps, cells, scanned, *kinds)
     return gaps, gap_map[of_gap], value_map[of_value]
-
-
-def _numbers(shape: MatrixShape, patterns: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
-    """The codebook as numbers, of which like ones are near each other; not a number is 0."""
-    plain = patterns.view(shape.dtype.numpy)
-    real = plain.real if plain.dtype.kind == "c" else plain
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.nan_to_num(real.astype(np.float64), posinf=np.inf, neginf=-np.inf)
 
 
 def _lines(shape: MatrixShape, axis: int, entries: EntryList) -> Lines:

@@ -37,6 +37,10 @@ class Codec(ABC):
     n_sections: ClassVar[int]
     #: Whether products are computed from the coded form.
     multiplies: ClassVar[bool] = False
+    #: Whether it is decoded bit by bit, and so asked for only where bytes alone count.
+    is_slow: ClassVar[bool] = False
+    #: Whether a layer that is to compute from its weight's coded form codes it anew (`direct`).
+    recoded: ClassVar[bool] = False
 
     shape: MatrixShape
 

@@ -1,6 +1,6 @@
 """Which codec codes a tensor: the one that was asked for, or the smallest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from cnnzip.codecs.base import CannotEncodeError, Codec
@@ -9,6 +9,12 @@ from cnnzip.codecs.source import Source
 from cnnzip.errors import ArgumentError
 
 NAMES = {codec.name: codec for codec in CODECS.values()}
+#: Which codecs are tried where no one codec is asked for.
+CHOICES: dict[str, Callable[[type[Codec]], bool]] = {
+    "auto": lambda codec: not codec.is_slow,
+    "direct": lambda codec: codec.multiplies,
+    "smallest": lambda codec: True,
+}
 
 
 def encode_source(source: Source, codec: str = "auto") -> Codec:
@@ -18,20 +24,23 @@ def encode_source(source: Source, codec: str = "auto") -> Codec:
     ----------
     source : Source
     codec : str
-        A codec's name; "auto": the one whose sections are the smallest; "direct": the smallest
-        of those that multiply from the coded form.
+        A codec's name; "auto": the one whose sections are the smallest, of those that are decoded
+        fast; "direct": the smallest of those that multiply from the coded form; "smallest": the
+        smallest of all.
 
     Raises
     ------
     ArgumentError
         No such codec, or it cannot hold this tensor.
     """
-    if codec not in ("auto", "direct", *NAMES):
-        raise ArgumentError(f"no codec {codec!r}; there are auto, direct, {', '.join(NAMES)}")
+    if codec not in (*CHOICES, *NAMES):
+        raise ArgumentError(
+            f"no codec {codec!r}; there are {', '.join(CHOICES)}, {', '.join(NAMES)}"
+        )
     try:
         if codec in NAMES:
             return NAMES[codec].encode(source)
-        return _smallest(source, [c for c in NAMES.values() if c.multiplies or codec == "auto"])
+        return _smallest(source, [c for c in NAMES.values() if CHOICES[codec](c)])
     except CannotEncodeError as error:
         raise ArgumentError(f"{codec} cannot hold this tensor: {error}; try codec='auto'") from None
 

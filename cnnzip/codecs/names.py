@@ -9,5 +9,7 @@ CODEC_NAMES = {
     5: "banded",
     6: "masked",
     7: "fast",
+    8: "mixed",
+    9: "mixed-float",
     PACK_ID: "pack",
 }

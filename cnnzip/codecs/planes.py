@@ -14,13 +14,13 @@ MAX_BLOB_BYTES = 16 << 20  # PLN-5
 Tensors = Sequence[tuple[NDArray[np.uint8], int]]  # bytes and itemsize of each
 
 
-def compress(data: Bytes) -> bytes | None:
+def compress(data: Bytes, level: int = ZSTD_LEVEL) -> bytes | None:
     """One zstd frame, or None where that is not smaller (PLN-4)."""
     import zstandard
 
     if not len(data):
         return None
-    coded = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+    coded = zstandard.ZstdCompressor(level=level).compress(data)
     return coded if len(coded) < len(data) else None
 
 
@@ -44,12 +44,12 @@ def decompress(coded: memoryview, n_bytes: int, where: str) -> bytes:
     return data
 
 
-def encode_planes(tensors: Tensors) -> bytes:
+def encode_planes(tensors: Tensors, level: int = ZSTD_LEVEL) -> bytes:
     """Write the planes of one or many tensors (PLN-1, PLN-2)."""
     lengths, bodies = b"", []
     for p in range(max((itemsize for _, itemsize in tensors), default=0)):
         plane = np.concatenate([data[p::itemsize] for data, itemsize in tensors if itemsize > p])
-        coded = compress(plane.data) or b""
+        coded = compress(plane.data, level) or b""
         length = encode_varint(len(coded))
         if not coded or len(length) + len(coded) > plane.size:
             length, coded = encode_varint(0), plane.tobytes()

@@ -28,6 +28,7 @@ from cnnzip.codecs.contexts import (
     value_contexts,
 )
 from cnnzip.codecs.entry_list import EntryList
+from cnnzip.codecs.likeness import chain
 from cnnzip.entropy.ans import AnsTable, AnsTables
 from cnnzip.entropy.varints import encode_varint
 
@@ -363,10 +364,10 @@ def _scans(entries: EntryList, values: NDArray[np.float64]) -> Iterator[tuple[Sc
     for n_bands, n_classes in GRIDS[BY_BANDS]:
         bands = bands_by_count(entries, n_bands)
         yield Scan(BY_BANDS, bands, n_bands, np.argsort(bands, kind="stable")), n_classes
-    chain = like_places(entries, values)
-    if chain is not None:
+    places = like_places(entries, values)
+    if places is not None:
         for n_bands, n_classes in GRIDS[EXPLICIT]:
-            yield Scan(EXPLICIT, bands_by_count(entries, n_bands), n_bands, chain), n_classes
+            yield Scan(EXPLICIT, bands_by_count(entries, n_bands), n_bands, places), n_classes
 
 
 def natural_scan(entries: EntryList, n_bands: int) -> Scan:
@@ -402,14 +403,7 @@ def like_places(entries: EntryList, values: NDArray[np.float64]) -> NDArray[np.i
     norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
     weights /= np.maximum(norms, np.float32(1e-20))
     likeness = weights.T @ weights
-    taken = np.zeros(width, np.float32)
-    here = int(np.argmax(entries.per_place))
-    chain = [here]
-    for _ in range(width - 1):
-        taken[here] = 4
-        here = int(np.argmax(likeness[here] - taken))
-        chain.append(here)
-    return np.array(chain, np.intp)
+    return chain(likeness, int(np.argmax(entries.per_place)))
 
 
 def _extra_bits(counts: NDArray[np.int64], direct: int) -> float:

@@ -85,6 +85,14 @@ class Distinct:
         return number, self.patterns[order]
 
 
+def numbers_of(shape: MatrixShape, patterns: Patterns) -> NDArray[np.float64]:
+    """The codebook as numbers, of which like ones are near each other; not a number is 0."""
+    plain = patterns.view(shape.dtype.numpy)
+    real = plain.real if plain.dtype.kind == "c" else plain
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.nan_to_num(real.astype(np.float64), posinf=np.inf, neginf=-np.inf)
+
+
 @dataclass(frozen=True)
 class Source:
     """A tensor to encode.

@@ -11,10 +11,12 @@ from torch.nn.parameter import is_lazy
 
 from cnnzip.container.structure import Structure
 from cnnzip.errors import ArgumentError, located
+from cnnzip.progress import Progress
 from cnnzip.tensor import CodedTensor, encode
 from cnnzip.torch.frames import dense_of, frame_of, parse
 from cnnzip.torch.layers import CODED, FRAME, CodedLayer
 from cnnzip.torch.model import (
+    SLOW_BYTES,
     can_be_coded,
     deepcopy,
     held_by_others,
@@ -201,8 +203,9 @@ def fill(model: nn.Module, file: File, keep: str = "coded") -> nn.Module:
         Changed in place; on the meta device, too: its tensors are made then.
     file : an opened file
     keep : "coded", "fast" or "dense"
-        "coded" replaces the layers whose weight the file's codec can multiply by coded ones,
-        "fast" does so and codes these weights anew.
+        "coded" replaces the layers whose weight the file's codec can multiply by coded ones;
+        weights by "mixed" are coded anew by a codec that multiplies, one at a time. "fast" does
+        so and codes all these weights anew.
 
     Returns
     -------
@@ -260,7 +263,7 @@ def _fill(
 
     new: dict[nn.Module, nn.Module] = {}
     frames: dict[str, Tensor] = {}
-    for module, name in layers.items():
+    for module, name in _with_progress(layers, weights, keep):
         target = _tensor(module, "weight")
         device = torch.device("cpu") if target.is_meta else target.device
         if module not in becoming:
@@ -270,8 +273,7 @@ def _fill(
             new[module] = module.plain(made[target])  # type: ignore[arg-type]
             continue
         if source[name] not in frames:
-            weight = weights[name] if keep == "coded" else _fast(weights[name])
-            frames[source[name]] = frame_of(weight, device)
+            frames[source[name]] = frame_of(_multiplying(weights[name], keep), device)
         if isinstance(module, CodedLayer):
             module.set_frame(frames[source[name]])
         else:
@@ -279,10 +281,27 @@ def _fill(
     return replace(model, new)
 
 
-def _fast(weight: CodedTensor) -> CodedTensor:
-    """The same weight by the codec that multiplies fastest, or as it is where that cannot hold it."""
+def _with_progress(
+    layers: Mapping[nn.Module, str], weights: Mapping[str, CodedTensor], keep: str
+) -> Iterator[tuple[nn.Module, str]]:
+    """The layers, with a bar where much is to be coded anew."""
+    anew = [weights[name] for name in layers.values() if _is_coded_anew(weights[name], keep)]
+    n_bytes = sum(weight.coded.shape.n_bytes for weight in anew)
+    hidden = None if n_bytes > SLOW_BYTES else True
+    yield from Progress(layers.items(), "cnnzip: load", unit="layer", disable=hidden)
+
+
+def _is_coded_anew(weight: CodedTensor, keep: str) -> bool:
+    return keep == "fast" or weight.coded.recoded
+
+
+def _multiplying(weight: CodedTensor, keep: str) -> CodedTensor:
+    """The same weight by the codec that is wanted, or as it is where that cannot hold it."""
+    if not _is_coded_anew(weight, keep):
+        return weight
     try:
-        return encode(weight.decode(), "fast", signed_zeros="keep")
+        codec = "fast" if keep == "fast" else "direct"
+        return encode(weight.decode(), codec, signed_zeros="keep")
     except ArgumentError:
         return weight
 
@@ -319,7 +338,7 @@ def _becoming_coded(
         for name, (module, key) in places.items()
         if key == "weight"
         and (isinstance(module, CodedLayer) or type(module) in CODED)
-        and weights[name].coded.multiplies
+        and (weights[name].coded.multiplies or weights[name].coded.recoded)
     }
     held = held_by_others(model, chosen)
     return {m for m in chosen if isinstance(m, CodedLayer) or can_be_coded(m, held)}

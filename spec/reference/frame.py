@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from math import prod
 
-from spec.reference import banded, fast, ham, index_map, masked, pack, raw, sham
+from spec.reference import banded, fast, ham, index_map, masked, mixed, mixed_float, pack, raw, sham
 from spec.reference.errors import CorruptError, RefusedError, VersionError
 from spec.reference.numbers import Cursor, Dtype, check_version, crc32, read_dtype
 from spec.reference.shape import read_dims
 
-CODECS = {1: raw, 2: index_map, 3: ham, 4: sham, 5: banded, 6: masked, 7: fast, 16: pack}  # VER-3
+CODECS = {  # VER-3
+    1: raw, 2: index_map, 3: ham, 4: sham, 5: banded, 6: masked, 7: fast, 8: mixed,
+    9: mixed_float, 16: pack,
+}  # fmt: skip
 
 MAX_HEADER = 65_536
 MAX_SECTIONS = 16

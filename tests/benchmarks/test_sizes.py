@@ -30,4 +30,4 @@ def test_sizes_are_those_recorded(name):
 def test_our_frames_are_recorded_within_their_bounds():
     ours = [row for row in RECORDED.values() if row.family == "cnnzip"]
     assert len(ours) > 100
-    assert all(row.bits <= row.bound_bits for row in ours)
+    assert all(row.bound_bits is None or row.bits <= row.bound_bits for row in ours)

@@ -46,6 +46,29 @@ def test_every_verb_works_in_turn(model, tmp_path, capsys):
     assert json.loads(out)["self_test"] == "ok"
 
 
+def test_convert_codes_anew_and_keeps_the_sign_of_zeros(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    weight = np.where(rng.random((80, 90)) < 0.2, rng.integers(-3, 4, (80, 90)), 0)
+    plain = {"weight": np.float32(weight) * np.float32(-1), "step": np.arange(3)}
+    np.savez(tmp_path / "m.npz", **plain)
+    first, small, back = (tmp_path / n for n in ("a.cnnz", "b.cnnz", "c.npz"))
+    run(capsys, "compress", tmp_path / "m.npz", "-o", first, "--signed-zeros", "keep")
+    out = run(capsys, "convert", first, small, "--codec", "smallest", "--json")[1]
+    assert json.loads(out)["bytes"] == small.stat().st_size < first.stat().st_size
+    tensors = json.loads(run(capsys, "info", small, "--json")[1])["tensors"]
+    assert {tensor["name"]: tensor["codec"] for tensor in tensors}["weight"] == "mixed"
+    out = run(capsys, "info", small, "weight")[1]
+    assert "bits: weights" in out
+    run(capsys, "decompress", small, "-o", back)
+    with np.load(back) as found:
+        assert {name: found[name].tobytes() for name in found} == {
+            name: array.tobytes() for name, array in plain.items()
+        }
+    status, _, err = run(capsys, "convert", first, small, "--codec", "lzma", "-f")
+    assert status == 2
+    assert "smallest" in err
+
+
 def test_info_of_one_tensor_says_where_its_bits_go(model, tmp_path, capsys):
     coded = tmp_path / "m.cnnz"
     run(capsys, "compress", model, "-o", coded)

@@ -15,6 +15,13 @@ from numba import njit
 
 from cnnzip.codecs.banded import class_numbers
 from cnnzip.codecs.contexts import value_contexts
+from cnnzip.codecs.layout import Layout
+from cnnzip.codecs.mixed import Book, Model
+from cnnzip.codecs.mixed import _state as mixed_state
+from cnnzip.codecs.mixed_float import Heads, frozen
+from cnnzip.codecs.mixed_float import _state as mixed_float_state
+from cnnzip.codecs.source import MatrixShape
+from cnnzip.dtypes import BY_NAME
 from cnnzip.entropy.ans import AnsTable, AnsTables
 from cnnzip.entropy.canonical import CanonicalCode, optimal_lengths
 from cnnzip_native import status
@@ -31,6 +38,8 @@ from cnnzip_native.fast import (
 from cnnzip_native.ham import decode_ham
 from cnnzip_native.huffman import decode_symbols
 from cnnzip_native.indices import unpack_indices
+from cnnzip_native.mixed import code_lines
+from cnnzip_native.mixed_float import code_heads
 from cnnzip_native.places import decode_places, select_entries
 
 PAGE = mmap.PAGESIZE
@@ -66,7 +75,7 @@ class Guarded:
         return array
 
 
-BUFFER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = (Guarded() for _ in range(7))
+BUFFER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = (Guarded(130) for _ in range(7))
 
 
 def cuts(rng, n_parts, total):
@@ -272,6 +281,86 @@ def encode_tokens_case(rng, _, at_end):
     return check_tokens(tokens, token_ends, 3000, value_bits, skip, 1 << value_bits)
 
 
+def mixed_arguments(rng, at_end):
+    """What `code_lines` takes between weights and words, and after these."""
+    n_lines, width = rng.randrange(1, 12), rng.choice((1, 2, 3, 40, 200))
+    n_values = rng.choice((1, 2, 3, 256, 257, 700, rng.randrange(1, 65_536)))
+    size = rng.choice((1, 2, 4, 8))
+    n = n_lines * width
+    lines, places = rng.sample(range(n_lines), n_lines), rng.sample(range(width), width)
+    book = np.frombuffer(rng.randbytes(size) * n_values, np.uint8).reshape(n_values, size)
+    chance, is_full = rng.randrange(1, 65_536), rng.random() < 0.5
+    coding = (
+        SECOND.array(book, at_end),
+        THIRD.array(np.array(lines if rng.random() < 0.7 else [0], np.int64), at_end),
+        n_lines, 1, width, 0,
+        FOURTH.array(np.array(places, np.int64), at_end),
+        rng.choice((0, n_values, rng.randrange(n_values + 1))), np.uint32(chance << 16 | 6),
+        is_full, rng.random() < 0.5, rng.randrange(10, 21), rng.randrange(10, 21),
+    )  # fmt: skip
+    layout = Layout(MatrixShape(BY_NAME["uint8"], (n_lines, width)), 0)
+    patterns = np.zeros(n_values, np.uint8)
+    counters, *state = mixed_state(Model(layout, is_full=is_full), Book(patterns, 0), chance)
+    state = [FIFTH.array(counters, at_end), *state[:-1], SIXTH.array(state[-1], at_end)]
+    return n, n_values, size, coding, state
+
+
+def decode_mixed_case(rng, _, at_end):
+    """Words that mean nothing: whatever is decoded is a value of the book."""
+    n, _, size, coding, state = mixed_arguments(rng, at_end)
+    data = rng.randbytes(4 * rng.randrange(60))
+    words = np.frombuffer(data, np.uint32)
+    if rng.random() < 0.3:
+        words = words | np.uint32(0xFFFFF000)
+    plain = FIRST.array(np.zeros((n, size), np.uint8), at_end)
+    n_read = code_lines(
+        True, np.empty(0, np.uint16), plain, *coding, BUFFER.array(words, at_end), *state
+    )  # fmt: skip
+    assert n_read >= 2
+    values = set(map(bytes, coding[0])) | {bytes(size)}
+    assert set(map(bytes, plain)) <= values
+    return status.OK
+
+
+def encode_mixed_case(rng, _, at_end):
+    """Room for the words or not: a kernel never writes past them, and says which it was."""
+    n, n_values, _, coding, state = mixed_arguments(rng, at_end)
+    density = rng.random()
+    symbols = [rng.randint(1, n_values) if rng.random() < density else 0 for _ in range(n)]
+    words = BUFFER.array(np.zeros(rng.randrange(10, 5000), np.uint32), at_end)
+    n_bytes = code_lines(
+        False, FIRST.array(np.array(symbols, np.uint16), at_end), np.empty((0, 1), np.uint8),
+        *coding, words, *state,
+    )  # fmt: skip
+    assert -1 <= n_bytes <= words.nbytes
+    return status.OK if n_bytes >= 0 else status.STREAM_LENGTH
+
+
+def decode_mixed_float_case(rng, _, at_end):
+    """Words that mean nothing, in any settings: heads are numbers, whatever is decoded."""
+    exponent_bits, dtype = rng.choice(
+        ((4, np.uint8), (5, np.uint8), (8, np.uint16), (11, np.uint16))
+    )
+    mantissa_bits = 8 * np.dtype(dtype).itemsize - 1 - exponent_bits
+    split = Heads(np.dtype(dtype).itemsize, 0, exponent_bits, mantissa_bits)
+    n_lines, width, n_columns = rng.randrange(1, 9), rng.choice((1, 2, 40)), rng.choice((1, 2, 4))
+    words = np.frombuffer(rng.randbytes(4 * rng.randrange(60)), np.uint32)
+    if rng.random() < 0.3:
+        words = words | np.uint32(0xFFFFF000)
+    lines = np.array(rng.sample(range(n_lines), n_lines) if rng.random() < 0.7 else [0], np.int64)
+    places = np.array(rng.sample(range(width), width), np.int64)
+    counters, *state = mixed_float_state(split, width)
+    plain = FIRST.array(np.zeros((n_lines * width, n_columns), dtype), at_end)
+    n_read = code_heads(
+        True, frozen(np.empty((0, n_columns), dtype)), plain, rng.randrange(n_columns), exponent_bits,
+        mantissa_bits, rng.randrange(1 << exponent_bits), rng.randrange(16),
+        SECOND.array(lines, at_end), n_lines, 1, width, 0, THIRD.array(places, at_end), BUFFER.array(words, at_end),
+        FOURTH.array(counters, at_end), *state[:-1], FIFTH.array(state[-1], at_end),
+    )  # fmt: skip
+    assert n_read >= 2
+    return status.OK
+
+
 @njit(error_model="numpy")
 def load_some(array, at, n, out):
     store(out, 0, load(array, at, first_lanes(n)))
@@ -297,6 +386,9 @@ CASES = {
     "load": load_case,
     "decode_banded": banded_case,
     "decode_banded_lanes": banded_lanes_case,
+    "decode_mixed": decode_mixed_case,
+    "encode_mixed": encode_mixed_case,
+    "decode_mixed_float": decode_mixed_float_case,
     "decode_symbols": symbols_case,
     "decode_ham": ham_case,
     "decode_places": places_case,

@@ -42,6 +42,7 @@ def test_kernels_stay_inside_their_arrays_and_return_a_status():
         "decode_places",
         "unpack_indices",
         "check_tokens",
+        "encode_mixed",
     ):
         assert len(counts[name]) > 1, f"{name} never refuses, or never succeeds"
 

@@ -1,6 +1,7 @@
 """Files that announce much: targets T9, T10, T11 and T31."""
 
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 import cnnzip
 from cnnzip.container.limits import Limits
-from tests import forge
+from tests import forge, forge_mixed
 from tests.hostile.goldens import open_memory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -50,6 +51,17 @@ def empty_fast(n):
     return forge.fast("uint8", [1, n], [], [[]])
 
 
+def empty_mixed(n):
+    return forge.frame(forge_mixed.MIXED, "uint8", [1, n], [forge.varint(0), b""])
+
+
+def full_mixed(dims, layout, n_lines, book=(7,), start=(16, 15, 60_000), lines=b"\0", name=""):
+    """Nothing but entries, of the last value: a stream of no bytes."""
+    numbers = forge.varint(0, layout, n_lines, 3, *start)
+    description = forge.codebook("uint8", book) + numbers + lines + forge.varint(0, 0)
+    return forge.frame(forge_mixed.MIXED, "uint8", dims, [description, b""], name=name)
+
+
 def zstd_raw(n):
     return forge.frame(forge.RAW, "uint8", [1, n], [forge.zstd_plane(bytes(n))])
 
@@ -59,6 +71,8 @@ BOMBS = {
     "ham": ham_of_no_bits(257 << 20),
     "sham": empty_sham(257 << 20),
     "fast": empty_fast(257 << 20),
+    "mixed": empty_mixed(257 << 20),
+    "mixed-of-entries": full_mixed([257, 1 << 20], 0, 257, name="w"),
     "raw": zstd_raw(257 << 20),
     "index-map-of-2^47": map_of((1 << 48) - 1),
     "ham-of-2^30": ham_of_no_bits(1 << 30),
@@ -201,7 +215,7 @@ def test_writers_refuse_what_readers_would(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("make", [map_of, ham_of_no_bits, empty_sham, zstd_raw])
+@pytest.mark.parametrize("make", [map_of, ham_of_no_bits, empty_sham, empty_mixed, zstd_raw])
 def test_decoding_takes_little_more_memory_than_the_tensor(make):
     n_bytes = 64 << 20
     frame = make(n_bytes)
@@ -213,3 +227,48 @@ def test_decoding_takes_little_more_memory_than_the_tensor(make):
         assert tracemalloc.get_traced_memory()[1] < 2.1 * n_bytes
     finally:
         tracemalloc.stop()
+
+
+#: Bytes that a stream of mixed keeps of each place.
+PER_PLACE = 80
+
+
+@pytest.mark.parametrize(
+    ("dims", "layout"), [([1 << 22], 0), ([1, 1 << 22], 4), ([8, 1 << 19], 0)], ids=str
+)
+def test_decoding_mixed_takes_time_and_memory_by_the_tensor(dims, layout):
+    """Many lines of one place, as few of many."""
+    seconds, axis = [], layout // 4
+    for shrink in (4, 1):
+        shape = list(dims)
+        shape[axis] //= shrink
+        tensor = cnnzip.CodedTensor.from_frame(full_mixed(shape, layout, shape[axis]))
+        tracemalloc.start()
+        start = time.process_time()
+        assert (tensor.decode() == 7).all()
+        seconds.append(time.process_time() - start)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    n_weights, width = math.prod(dims), math.prod(dims) // dims[axis]
+    assert most < 2.1 * n_weights + PER_PLACE * width + (16 << 20)
+    assert seconds[1] < 8 * seconds[0] + 0.5
+
+
+def test_many_names_in_an_order_take_little_time():
+    n = 1 << 14
+    widths = [(left - 1).bit_length() - (left & (left - 1) != 0) for left in range(1, n + 1)]
+    named = forge.varint(n) + bytes(-(-sum(widths) // 8))
+    frame = full_mixed([n, 1], 0, n, lines=named)
+    start = time.process_time()
+    tensor = cnnzip.CodedTensor.from_frame(frame)
+    assert time.process_time() - start < 1
+    assert (tensor.decode() == 7).all()
+
+
+def test_many_streams_are_refused_before_they_are_looked_for():
+    """Streams of few weights, or as many lengths as there cannot be bytes."""
+    for dims, per_stream, clause in (([1 << 20, 16], 1, "MIX-4"), ([240, 1 << 20], 1, "MIX-1")):
+        start = forge.codebook("uint8", [7]) + forge.varint(0, 0, per_stream, 3, 16, 15, 99, 0, 0)
+        frame = forge.frame(forge_mixed.MIXED, "uint8", dims, [start, b""], name="")
+        with pytest.raises(cnnzip.FormatError, match=clause):
+            cnnzip.CodedTensor.from_frame(frame)

@@ -8,7 +8,7 @@ import pytest
 import cnnzip
 from cnnzip.codecs.lines import Lines
 from cnnzip.container.frame import write_frame
-from tests import forge
+from tests import forge, forge_mixed
 from tests.codecs.battery import sparse
 
 LARGEST = (1 << 56) - 1
@@ -40,6 +40,15 @@ def test_stream_lengths_that_wrap_are_refused(codec):
         n_entries = int(coded.entry_ends[-1])
         one_line["entry_ends"] = np.linspace(0, n_entries, 301).astype(np.int64)
     assert refused(replace(coded, starts=starts, **one_line)) == "LIN-5"
+
+
+def test_stream_lengths_of_mixed_that_wrap_are_refused():
+    lengths = forge.varint(*wrapping(4000).tolist())
+    start = forge.codebook("uint8", [7]) + forge.varint(0, 0, 1, 3, 16, 15, 99, 0, 0)
+    sections = [start + lengths, bytes(4000)]
+    frame = forge.frame(forge_mixed.MIXED, "uint8", [300, 1 << 18], sections, name="")
+    with pytest.raises(cnnzip.CorruptError, match="LIN-5"):
+        cnnzip.CodedTensor.from_frame(frame)
 
 
 def test_entry_counts_that_wrap_or_exceed_their_lines_are_refused():

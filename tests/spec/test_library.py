@@ -19,6 +19,7 @@ from cnnzip.dtypes import dtype_by_id, dtype_by_name
 from cnnzip.entropy.ans import AnsTable
 from cnnzip.entropy.canonical import CanonicalCode
 from cnnzip.entropy.varints import Cursor
+from cnnzip_native import _mixing_tables, mixing
 from tests import forge
 from tests.spec.readers import LIBRARY_ERRORS, clause_of, open_bytes
 
@@ -28,6 +29,7 @@ NOT_ASKED = {
     "bits": "kernels read bit strings: ham, sham and index-map vectors",
     "crc": "zlib's",
     "stream": "kernels read streams: bnd vectors",
+    "coded": "a kernel reads coded numbers, and a codec refuses them: test_mixing and mix vectors",
 }
 NOT_HELD = {
     "frm/another-name": "the library reads named frames from files: ENV-13",
@@ -95,6 +97,38 @@ def codebook(v):
         check_increasing(patterns)
     cursor.finish("BOK-1")
     return {"patterns": patterns.tolist()}
+
+
+def counter(v):
+    p, n = v["counter"]
+    one, found = np.uint32(p << 10 | n), []
+    for b in v["decisions"]:
+        one = np.uint32(mixing.moved(one, int(b)))
+        found.append([int(one) >> 10, int(one) & 1023])
+    return {"found": found}
+
+
+def squash(v):
+    return {
+        "probabilities": [int(_mixing_tables.SQUASH[d + _mixing_tables.LIMIT]) for d in v["squash"]]
+    }
+
+
+def stretch(v):
+    return {"sums": [int(mixing.stretched(np.uint32(p << 10))) for p in v["stretch"]]}
+
+
+def mixer(v):
+    """Of four inputs; the kernels keep the last weight first."""
+    weights, sums = np.array([0, *v["weights"]], np.int32), []
+    for found, b in v["steps"]:
+        inputs = [np.int64(x) for x in found]
+        total = mixing.bias(weights, 0) + mixing.weighed(weights, 1, *inputs)
+        sums.append(int(mixing.closed(total)))
+        missed = 65_535 * b - int(_mixing_tables.SQUASH[sums[-1] + _mixing_tables.LIMIT])
+        mixing.learn_bias(weights, 0, missed, v["mixer"])
+        mixing.learn(weights, 1, missed, v["mixer"], *inputs)
+    return {"sums": sums, "after": [*weights[1:].tolist(), int(weights[0])]}
 
 
 def layout(v):
@@ -185,6 +219,10 @@ READERS = {  # by the key under which a vector holds what is read
     "section": section,
     "blob": blob,
     "code": code,
+    "counter": counter,
+    "squash": squash,
+    "stretch": stretch,
+    "mixer": mixer,
     "codebook": codebook,
     "axis": layout,
     "x": product,

@@ -16,6 +16,7 @@ from spec.reference import (
     frame,
     huffman,
     lines,
+    mixing,
     numbers,
     pack,
     planes,
@@ -109,6 +110,37 @@ def stream(v):
     return {"numbers": decoded}
 
 
+def counter(v):
+    one, found = mixing.Counter(*v["counter"]), []
+    for b in v["decisions"]:
+        one.learn(int(b))
+        found.append([one.p, one.n])
+    return {"found": found}
+
+
+def squash(v):
+    return {"probabilities": [mixing.squash(d) for d in v["squash"]]}
+
+
+def stretch(v):
+    return {"sums": [mixing.Counter(p, 0).stretch() for p in v["stretch"]]}
+
+
+def mixer(v):
+    one, sums = mixing.Mixer(v["weights"], v["mixer"]), []
+    for inputs, b in v["steps"]:
+        sums.append(one.sum(inputs))
+        one.learn(inputs, sums[-1], b)
+    return {"sums": sums, "after": one.weights}
+
+
+def coded_number(v):
+    one = mixing.CodedNumber(bytes.fromhex(v["coded"]))
+    decisions = "".join(str(one.decision(p)) for p in v["probabilities"])
+    one.end()
+    return {"decisions": decisions}
+
+
 def values(v):
     cursor = numbers.Cursor(bytes.fromhex(v["codebook"]), "BOK-1")
     zero = None if v.get("zero", True) else "BOK-3"
@@ -197,6 +229,11 @@ READERS = {  # by the key under which a vector holds what is read
     "code": code,
     "stream": stream,  # which has a table
     "table": table,
+    "counter": counter,
+    "squash": squash,
+    "stretch": stretch,
+    "mixer": mixer,
+    "coded": coded_number,
     "codebook": values,
     "axis": layout,
     "x": product,

@@ -156,6 +156,20 @@ def test_fill_gives_every_tensor_back(source, target, keep):
     assert near(filled.eval()(x), model.eval()(x))
 
 
+def test_weights_by_mixed_are_coded_anew_where_a_layer_computes_from_them():
+    model = pruned(nn.Sequential(nn.Linear(200, 300), nn.Linear(300, 8)))
+    opened = Opened(model, "smallest")
+    assert opened["0.weight"].codec == "mixed"
+    x = torch.randn(5, 200)
+    for keep, codec in (("coded", ("banded", "ham", "sham", "fast")), ("fast", ("fast",))):
+        filled = fill(nn.Sequential(nn.Linear(200, 300), nn.Linear(300, 8)), opened, keep)
+        assert parse(filled[0].weight).codec in codec
+        assert near(filled(x), model(x))
+        assert same_state(decompress(filled), model)
+    dense = fill(nn.Sequential(nn.Linear(200, 300), nn.Linear(300, 8)), opened, "dense")
+    assert same_state(dense, model)
+
+
 def test_weights_that_fast_cannot_hold_keep_their_codec():
     layer = torch.nn.Linear(250, 200)
     with torch.no_grad():
