@@ -25,6 +25,8 @@ import cnnzip
 from cnnzip.api import NO_LIMITS
 from cnnzip.tensor import CodedTensor
 
+from .contenders.byte_compressors import ZSTD_LEVEL
+from .contenders.zipnn import compress, decompress
 from .matrices.files import read
 from .matrices.published import SHORT, Tensor, large_tensors
 
@@ -36,8 +38,6 @@ PACKAGES = (
 )
 DTYPES = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 KINDS = ("vectors", "matrices", "convolutions")
-ZSTD_LEVEL = 19
-ZIPNN_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 OURS = "mixed-float"
 Array = NDArray[Any]
 
@@ -72,13 +72,9 @@ def planes(array: Array, dtype: str) -> tuple[int, Array]:
 
 def zipnn(array: Array, dtype: str) -> tuple[int, Array]:
     """ZipNN by its documented default, method AUTO."""
-    from zipnn import ZipNN
-
-    def coder() -> Any:
-        return ZipNN(bytearray_dtype=ZIPNN_TYPES[dtype], threads=1)
-
-    coded = bytes(coder().compress(bytearray(array.tobytes())))
-    return len(coded), np.frombuffer(coder().decompress(coded), array.dtype)
+    kind = array.dtype.name
+    coded = compress(array.tobytes(), kind)
+    return len(coded), np.frombuffer(decompress(coded, kind), array.dtype)
 
 
 CONTENDERS: dict[str, Callable[[Array, str], tuple[int, Array]]] = {

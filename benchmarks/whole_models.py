@@ -29,6 +29,7 @@ from cnnzip.progress import Progress
 
 from .contenders import CONTENDERS
 from .contenders.byte_compressors import ZSTD_LEVEL
+from .contenders.zipnn import compress, decompress
 from .matrices.base import Case
 from .matrices.files import FLOATS, kind, read, tensors
 from .matrices.published import LEAST_WEIGHTS, large_tensors, pruned
@@ -107,14 +108,10 @@ def planes(array: NDArray[Any]) -> int:
 
 def zipnn(model: Model) -> int:
     """Bytes by ZipNN, of all tensors' bytes one after the other."""
-    from zipnn import ZipNN
-
-    kinds = {array.dtype.name for array in model.values()}
-    assert len(kinds) == 1
+    (kind,) = {array.dtype.name for array in model.values()}
     data = b"".join(array.tobytes() for array in model.values())
-    coder = partial(ZipNN, bytearray_dtype=kinds.pop(), threads=1)
-    coded = bytes(coder().compress(bytearray(data)))  # a copy: it reorders the bits in place
-    if bytes(coder().decompress(coded)) != data:
+    coded = compress(data, kind)
+    if decompress(coded, kind) != data:
         raise AssertionError("zipnn: does not decode to the model")
     return len(coded)
 

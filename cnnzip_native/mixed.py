@@ -5,6 +5,7 @@ import numpy as np
 from cnnzip_native._jit import inlined, kernel
 from cnnzip_native._mixing_tables import LIMIT, SQUASH
 from cnnzip_native.mixing import (
+    begin,
     bias,
     clipped,
     closed,
@@ -12,6 +13,7 @@ from cnnzip_native.mixing import (
     finish,
     learn,
     learn_bias,
+    line_start,
     moved,
     stretched,
     weighed,
@@ -83,13 +85,10 @@ def code_lines(
     plain : uint8 (n_weights, itemsize), written in decoding
         Zeros; becomes the tensor.
     book : uint8 (n_values, itemsize)
-    lines : int64 (n_lines,) or (1,)
-        Numbers of the lines, or where there is only one, that of the first.
-    n_lines : int
-    inner_lines, outer_step, inner_step : int
-        Line i begins at weight (i // inner_lines) * outer_step + (i % inner_lines) * inner_step.
+    lines, n_lines, inner_lines, outer_step, inner_step
+        Of how many lines, and as of `line_start`.
     place_at : int64 (width,)
-        Weights between that and the place's.
+        Weights between the start of a line and a place's.
     n_low : int
         Values of negative rank.
     first : uint32
@@ -152,13 +151,7 @@ def code_lines(
         near_shift += 1
 
     tables = width
-    low, span, at = np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF), 0
-    if decoding:
-        for _ in range(2):
-            low <<= np.uint64(32)
-            if at < words.size:
-                low |= np.uint64(words[at])
-            at += 1
+    low, span, at = begin(decoding, words)
     for r in range(n_lines):
         if not decoding and at + (width * (1 + n_bits)) // 2 + 8 > words.size:
             return -1
@@ -169,8 +162,7 @@ def code_lines(
             up[j] = kept[(r + 2) % 3, place]
             up2[j] = kept[(r + 1) % 3, place]
             up3[j] = kept[r % 3, place]
-        line = lines[r] if lines.size == n_lines else lines[0] + r
-        line_at = (line // inner_lines) * outer_step + (line % inner_lines) * inner_step
+        line_at = line_start(lines, r, n_lines, inner_lines, outer_step, inner_step)
         of_line = first
         l1, l2, last_value = 0, 0, 0
         line_bits, gap, gap_before, n_entries = 0, 0, 0, 0

@@ -5,6 +5,7 @@ import numpy as np
 from cnnzip_native._jit import inlined, kernel
 from cnnzip_native._mixing_tables import LIMIT, RATES, SQUASH
 from cnnzip_native.mixing import (
+    begin,
     bias,
     clipped,
     closed,
@@ -12,6 +13,7 @@ from cnnzip_native.mixing import (
     finish,
     learn,
     learn_bias,
+    line_start,
     moved,
     stretched,
     weighed,
@@ -77,13 +79,10 @@ def code_heads(
         The largest of the 14 usual exponents.
     rate : int
         How fast the prediction learns, 0 to 15.
-    lines : int64 (n_lines,) or (1,)
-        Numbers of the lines, or where there is only one, that of the first.
-    n_lines : int
-    inner_lines, outer_step, inner_step : int
-        Line i begins at weight (i // inner_lines) * outer_step + (i % inner_lines) * inner_step.
+    lines, n_lines, inner_lines, outer_step, inner_step
+        Of how many lines, and as of `line_start`.
     place_at : int64 (width,)
-        Weights between that and the place's.
+        Weights between the start of a line and a place's.
     words : uint32
         Written, or in decoding read.
     levels, far, signs, digits, deep : uint32
@@ -117,18 +116,11 @@ def code_heads(
     mean, n_seen = np.int64(8 << MEAN_BITS), 0
     f0 = f1 = f2 = f3 = f4 = f5 = np.int64(0)  # weights of the prediction
 
-    low, span, at = np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF), 0
-    if decoding:
-        for _ in range(2):
-            low <<= np.uint64(32)
-            if at < words.size:
-                low |= np.uint64(words[at])
-            at += 1
+    low, span, at = begin(decoding, words)
     for r in range(n_lines):
         if not decoding and at + 10 * width + 8 > words.size:
             return -1
-        line = lines[r] if lines.size == n_lines else lines[0] + r
-        line_at = (line // inner_lines) * outer_step + (line % inner_lines) * inner_step
+        line_at = line_start(lines, r, n_lines, inner_lines, outer_step, inner_step)
         l1, l2 = np.int64(0), np.int64(0)
         level_left = np.int64(ZERO)
         line_mean = mean

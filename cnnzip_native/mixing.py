@@ -16,6 +16,7 @@ BIAS = 256  # the last input of every mixer
 _U16 = np.uint64(16)
 _U32 = np.uint64(32)
 _TOP = np.uint64(1 << 32)
+_WHOLE = np.uint64(0xFFFFFFFFFFFFFFFF)
 _CARRIED = np.uint32(0xFFFFFFFF)
 
 
@@ -33,6 +34,34 @@ def moved(counter, bit):
 def clipped(x, low, high):
     """The number nearest to x from low to high. Source: MXG-2."""
     return min(max(x, low), high)
+
+
+@inlined
+def line_start(lines, r, n_lines, inner_lines, outer_step, inner_step):
+    """Weights before the line that is taken as number r. Source: MIX-2.
+
+    Parameters
+    ----------
+    lines : int64 (n_lines,) or (1,)
+        Numbers of the lines, or where there is only one, that of the first.
+    inner_lines, outer_step, inner_step : int
+        Line i begins at weight (i // inner_lines) * outer_step + (i % inner_lines) * inner_step.
+    """
+    line = lines[r] if lines.size == n_lines else lines[0] + r
+    return (line // inner_lines) * outer_step + (line % inner_lines) * inner_step
+
+
+@inlined
+def begin(decoding, words):
+    """Low, span and words read of `code_bit`, as a stream starts. Source: MXG-5."""
+    low, at = np.uint64(0), 0
+    if decoding:
+        for _ in range(2):
+            low <<= _U32
+            if at < words.size:
+                low |= np.uint64(words[at])
+            at += 1
+    return low, _WHOLE, at
 
 
 @inlined
@@ -154,7 +183,7 @@ def finish(words, at, low, span):
     for n_bytes in range(9):
         rest = np.uint64(0)
         if n_bytes < 8:
-            rest = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(8 * n_bytes)
+            rest = _WHOLE >> np.uint64(8 * n_bytes)
         z = (low + rest) & ~rest
         if z - low < span:
             break

@@ -10,11 +10,20 @@ from ._symbols import Packed, as_part
 from .base import Parts, with_version
 
 
-def _coder() -> Any:
+def compress(data: bytes, dtype: str = "float32") -> bytes:
+    """The bytes of floats by ZipNN; method AUTO, the default, is what its documentation advises."""
+    return bytes(_coder(dtype).compress(bytearray(data)))  # a copy: it reorders the bits in place
+
+
+def decompress(coded: bytes, dtype: str = "float32") -> bytes:
+    """Invert `compress`."""
+    return bytes(_coder(dtype).decompress(coded))
+
+
+def _coder(dtype: str) -> Any:
     from zipnn import ZipNN
 
-    # method="AUTO", the default, is what its documentation advises.
-    return ZipNN(bytearray_dtype="float32", threads=1)
+    return ZipNN(bytearray_dtype=dtype, threads=1)
 
 
 class ZipNN(Packed):
@@ -26,8 +35,7 @@ class ZipNN(Packed):
     setting = with_version(package, "method AUTO, float32")
 
     def encode(self, case: Case) -> Parts:
-        data = bytearray(case.matrix.tobytes())  # a copy: ZipNN reorders the bits in place
-        return {"values": as_part(bytes(_coder().compress(data)))}
+        return {"values": as_part(compress(case.matrix.tobytes()))}
 
     def unpack(self, parts: Parts, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        return np.frombuffer(_coder().decompress(parts["values"].tobytes()), np.float32)
+        return np.frombuffer(decompress(parts["values"].tobytes()), np.float32)

@@ -60,7 +60,7 @@ def built(loader: str) -> "nn.Module":
             found = getattr(found, part)
         if not isinstance(found, nn.Module):
             found = found()
-    except Exception as error:
+    except Exception as error:  # whatever the user's module raises
         raise ArgumentError(f"{loader}: {type(error).__name__}: {_line(error)}") from error
     if not isinstance(found, nn.Module):
         raise ArgumentError(f"{loader}: gives a {type(found).__name__}, and no torch.nn.Module")

@@ -1,5 +1,6 @@
 """A tensor as lines and places, along any of its axes, and what the codecs that mix share (MIX-2)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -7,6 +8,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzip.codecs import coded_number, threads
 from cnnzip.codecs.source import MatrixShape
 from cnnzip.errors import CorruptError, TruncatedError
 
@@ -105,6 +107,57 @@ class Layout:
         if n_streams > n_left:
             raise TruncatedError(clauses[2], "streams", f"{n_streams} in {n_left} bytes")
         return n_streams
+
+
+def code_streams(
+    layout: Layout, code: Callable[[int, int], bytes]
+) -> tuple[int, NDArray[np.int64], bytes]:
+    """Cut a tensor into streams and code them, on several threads.
+
+    Parameters
+    ----------
+    code : callable
+        Gives the stream of so many lines from a first one on.
+
+    Returns
+    -------
+    lines_per_stream : int
+    starts : int64 (n_streams + 1,)
+    streams : bytes
+    """
+    per_stream = min(-(-STREAM_WEIGHTS // layout.width), layout.n_lines)
+    streams = dict.fromkeys(range(0, layout.n_lines, per_stream), b"")
+
+    def fill(first: int) -> None:
+        streams[first] = code(first, min(per_stream, layout.n_lines - first))
+
+    threads.run(fill, list(streams))
+    return per_stream, np.cumsum([0, *map(len, streams.values())]), b"".join(streams.values())
+
+
+def decode_streams(
+    layout: Layout,
+    lines_per_stream: int,
+    starts: NDArray[np.int64],
+    streams: bytes | memoryview,
+    decoder: Callable[[int, int], Callable[[NDArray[np.uint32]], int]],
+) -> None:
+    """Decode streams on several threads, and check that they end where they should (MXG-5).
+
+    Parameters
+    ----------
+    decoder : callable
+        Gives what decodes so many lines from a first one on, from words, and says how many it
+        read.
+    """
+
+    def decode(i: int) -> None:
+        first = i * lines_per_stream
+        n_lines = min(lines_per_stream, layout.n_lines - first)
+        coded = streams[int(starts[i]) : int(starts[i + 1])]
+        coded_number.read(decoder(first, n_lines), coded, f"stream {i}")
+
+    threads.run(decode, range(starts.size - 1))
 
 
 def layouts(shape: MatrixShape) -> list[Layout]:

@@ -1,6 +1,6 @@
 """mixed: every weight predicted from those around it. Format: spec/37-mixed.md."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzip.codecs import coded_number, threads
+from cnnzip.codecs import coded_number
 from cnnzip.codecs.base import CannotEncodeError, Codec, check_section_count
 from cnnzip.codecs.codebook import parse_patterns, write_patterns
-from cnnzip.codecs.layout import N_LAYOUTS, STREAM_WEIGHTS, Layout, layouts
+from cnnzip.codecs.layout import N_LAYOUTS, Layout, code_streams, decode_streams, layouts
 from cnnzip.codecs.lines import stream_starts
 from cnnzip.codecs.orders import NATURAL, parse_order, whole_order, write_order
 from cnnzip.codecs.source import MatrixShape, Patterns, Source, numbers_of
@@ -138,20 +138,11 @@ class Mixed(Codec):
         book, symbols, values = ranked(source)
         chance = chance_of(distinct.n_entries, source.shape.n_weights)
         model = choose(layouts(source.shape), book, symbols, values, chance)
-        layout = model.layout
-        per_stream = min(-(-STREAM_WEIGHTS // layout.width), layout.n_lines)
-        cuts = range(0, layout.n_lines, per_stream)
-        streams = dict.fromkeys(cuts, b"")
-
-        def fill(first: int) -> None:
-            n_lines = min(per_stream, layout.n_lines - first)
-            streams[first] = code(model, book, symbols, model.run(first, n_lines), n_lines, chance)
-
-        threads.run(fill, cuts)
-        starts = np.cumsum([0, *map(len, streams.values())])
-        return cls(
-            source.shape, book, model, chance, per_stream, starts, b"".join(streams.values())
+        per_stream, starts, streams = code_streams(
+            model.layout,
+            lambda first, n: code(model, book, symbols, model.run(first, n), n, chance),
         )
+        return cls(source.shape, book, model, chance, per_stream, starts, streams)
 
     @property
     def sections(self) -> Sequence[bytes | memoryview]:
@@ -227,23 +218,17 @@ class Mixed(Codec):
         model = self.model
         if model is None:
             return
+        from cnnzip_native.mixed import code_lines
+
         plain = out.reshape(-1, self.shape.dtype.itemsize)
-        n_lines, per_stream = model.layout.n_lines, self.lines_per_stream
 
-        def decode(i: int) -> None:
-            from cnnzip_native.mixed import code_lines
-
-            first = i * per_stream
-            n = min(per_stream, n_lines - first)
-            settings = _settings(model, self.book, model.run(first, n), n, self.chance)
+        def decoder(first: int, n_lines: int) -> Callable[[NDArray[np.uint32]], int]:
+            lines = model.run(first, n_lines)
+            settings = _settings(model, self.book, lines, n_lines, self.chance)
             state = _state(model, self.book, self.chance)
-            coded_number.read(
-                lambda words: code_lines(True, _NO_SYMBOLS, plain, *settings, words, *state),
-                self.streams[int(self.starts[i]) : int(self.starts[i + 1])],
-                f"stream {i}",
-            )
+            return lambda words: code_lines(True, _NO_SYMBOLS, plain, *settings, words, *state)
 
-        threads.run(decode, range(self.starts.size - 1))
+        decode_streams(model.layout, self.lines_per_stream, self.starts, self.streams, decoder)
 
 
 _NO_SYMBOLS = np.empty(0, np.uint16)

@@ -1,15 +1,22 @@
 """mixed-float: signs, exponents and high digits predicted. Format: spec/38-mixed-float.md."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzip.codecs import coded_number, threads
+from cnnzip.codecs import coded_number
 from cnnzip.codecs.base import CannotEncodeError, Codec, check_section_count, frozen
-from cnnzip.codecs.layout import N_LAYOUTS, STREAM_WEIGHTS, Layout, layouts, sampled
+from cnnzip.codecs.layout import (
+    N_LAYOUTS,
+    Layout,
+    code_streams,
+    decode_streams,
+    layouts,
+    sampled,
+)
 from cnnzip.codecs.lines import stream_starts
 from cnnzip.codecs.planes import decode_planes, encode_planes
 from cnnzip.codecs.source import MatrixShape, Source
@@ -118,18 +125,10 @@ class MixedFloat(Codec):
         planes = encode_planes([(np.ascontiguousarray(low).reshape(-1), split.n_low)], ZSTD_LEVEL)
 
         model = _choose(shape, weights, _top(heads[kept], split))
-        layout = model.layout
-        per_stream = min(-(-STREAM_WEIGHTS // layout.width), layout.n_lines)
-        cuts = range(0, layout.n_lines, per_stream)
-        streams = dict.fromkeys(cuts, b"")
-
-        def fill(first: int) -> None:
-            n_lines = min(per_stream, layout.n_lines - first)
-            streams[first] = code(model, weights, np.array([first]), n_lines)
-
-        threads.run(fill, cuts)
-        starts = np.cumsum([0, *map(len, streams.values())])
-        return cls(shape, model, is_sparse, per_stream, starts, b"".join(streams.values()), planes)
+        per_stream, starts, streams = code_streams(
+            model.layout, lambda first, n: code(model, weights, np.array([first]), n)
+        )
+        return cls(shape, model, is_sparse, per_stream, starts, streams, planes)
 
     @property
     def sections(self) -> Sequence[bytes | memoryview]:
@@ -188,19 +187,13 @@ class MixedFloat(Codec):
         from cnnzip_native.mixed_float import code_heads
 
         nothing = frozen(np.empty((0, weights.shape[1]), weights.dtype))
-        n_lines, per_stream = model.layout.n_lines, self.lines_per_stream
 
-        def decode(i: int) -> None:
-            first = i * per_stream
-            settings = _settings(model, np.array([first]), min(per_stream, n_lines - first))
+        def decoder(first: int, n_lines: int) -> Callable[[NDArray[np.uint32]], int]:
+            settings = _settings(model, np.array([first]), n_lines)
             state = _state(split, model.layout.width)
-            coded_number.read(
-                lambda words: code_heads(True, nothing, weights, *settings, words, *state),
-                self.streams[int(self.starts[i]) : int(self.starts[i + 1])],
-                f"stream {i}",
-            )
+            return lambda words: code_heads(True, nothing, weights, *settings, words, *state)
 
-        threads.run(decode, range(self.starts.size - 1))
+        decode_streams(model.layout, self.lines_per_stream, self.starts, self.streams, decoder)
 
 
 def code(

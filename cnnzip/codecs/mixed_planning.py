@@ -22,6 +22,8 @@ LEAST_LIKE = 3
 CHAIN_WORK = 1 << 32  # multiplications for their likeness
 CHAIN_WEIGHTS = 1 << 24  # that are held as floats for it
 CHAIN_MEMORY = 0.5
+ENTRY_SHIFTS = (15, 16, 17, 18)
+VALUE_SHIFTS = (14, 15, 16)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Tensor:
         threads.run(lambda model: found.append(self._trial(model, sample)), models)
         return sorted(found, key=lambda trial: (trial.n_bytes, str(trial.model)))
 
+    def best(self, models: Iterable[Model], sample: int) -> Model:
+        """The first of `tried`."""
+        return self.tried(models, sample)[0].model
+
     def _trial(self, model: Model, sample: int) -> Trial:
         n_lines = model.layout.n_lines
         lines = sampled(n_lines, model.layout.width, sample, N_BLOCKS)
@@ -87,22 +93,10 @@ def choose(
     tensor = Tensor(book, symbols, values, chance)
     natural = [trial.model for trial in tensor.tried(map(Model, layouts))]
     ordered = [other for model in natural[:N_ORDERED] for other in _ordered(tensor, model)]
-    model = tensor.tried([natural[0], *ordered], LONG_SAMPLE)[0].model
-    for options in (_sets, _entry_shifts, _value_shifts):
-        model = tensor.tried(options(model), RATE_SAMPLE)[0].model
-    return model
-
-
-def _sets(model: Model) -> list[Model]:
-    return [model, replace(model, is_full=False)]
-
-
-def _entry_shifts(model: Model) -> list[Model]:
-    return [replace(model, entry_shift=shift) for shift in (15, 16, 17, 18)]
-
-
-def _value_shifts(model: Model) -> list[Model]:
-    return [replace(model, value_shift=shift) for shift in (14, 15, 16)]
+    model = tensor.best([natural[0], *ordered], LONG_SAMPLE)
+    model = tensor.best([model, replace(model, is_full=False)], RATE_SAMPLE)
+    model = tensor.best([replace(model, entry_shift=n) for n in ENTRY_SHIFTS], RATE_SAMPLE)
+    return tensor.best([replace(model, value_shift=n) for n in VALUE_SHIFTS], RATE_SAMPLE)
 
 
 def _ordered(tensor: Tensor, model: Model) -> Iterable[Model]:

@@ -291,7 +291,7 @@ def trace(
     try:
         tracer = _Tracer(leaves)
         traced = fx.GraphModule(model, tracer.trace(model, concrete_args=defaults))
-    except Exception as error:
+    except Exception as error:  # whatever a forward raises when it is traced
         raise ArgumentError(
             f"{type(model).__name__}: torch.fx cannot trace it ({first_line(error)}); channels can be removed only "
             "where the model's forward does not depend on values"

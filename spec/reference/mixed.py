@@ -70,13 +70,7 @@ def describe(frame):
     if frame.n_weights == 0:
         raise CorruptError("MIX-2", f"{len(book)} values of no weights")
     n_lines, width = lines_and_width(frame.dims, layout)
-    if width > MAX_WIDTH:
-        raise CorruptError("MIX-2", f"lines of {width} places")
-    if not 1 <= lines_per_stream <= n_lines:
-        raise CorruptError("MIX-4", f"{lines_per_stream} of {n_lines} lines in a stream")
-    n_streams = -(-n_lines // lines_per_stream)
-    if n_streams > 1 and lines_per_stream * width < LEAST_STREAM:
-        raise CorruptError("MIX-4", f"streams of {lines_per_stream} x {width} weights")
+    n_streams = count_streams(n_lines, width, lines_per_stream, "MIX-2", "MIX-4")
     lines = read_order(cursor, n_lines)
     places = read_order(cursor, width)
     stream_bytes = cursor.varints(n_streams)
@@ -105,6 +99,18 @@ def axes(dims, layout):
 def lines_and_width(dims, layout):
     (first, _), (second, _), (third, _) = axes(dims, layout)
     return (first * second, third) if layout % 2 else (first, second * third)  # MIX-2
+
+
+def count_streams(n_lines, width, lines_per_stream, of_width, of_streams):
+    """Limits of lines and streams (MIX-2, MIX-4); the clauses that break are given."""
+    if width > MAX_WIDTH:
+        raise CorruptError(of_width, f"lines of {width} places")
+    if not 1 <= lines_per_stream <= n_lines:
+        raise CorruptError(of_streams, f"{lines_per_stream} of {n_lines} lines in a stream")
+    n_streams = -(-n_lines // lines_per_stream)
+    if n_streams > 1 and lines_per_stream * width < LEAST_STREAM:
+        raise CorruptError(of_streams, f"streams of {lines_per_stream} x {width} weights")
+    return n_streams
 
 
 def c_order(dims, layout, line, place):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from spec.reference.errors import CorruptError
 from spec.reference.lines import split
-from spec.reference.mixed import AXES, LEAST_STREAM, MAX_WIDTH, c_order, lines_and_width
+from spec.reference.mixed import AXES, c_order, count_streams, lines_and_width
 from spec.reference.mixing import CodedNumber, Counter, Mixer, clip, signed32, squash
 from spec.reference.numbers import Cursor
 from spec.reference.planes import read_planes
@@ -63,13 +63,7 @@ def describe(frame):
     if any(n > most for n, most in zip((layout, form, top, rate), limits, strict=True)):
         raise CorruptError("FLM-1", f"layout {layout}, form {form}, top {top}, rate {rate}")
     n_lines, width = lines_and_width(frame.dims, layout)
-    if width > MAX_WIDTH:
-        raise CorruptError("FLM-3", f"lines of {width} places")
-    if not 1 <= lines_per_stream <= n_lines:
-        raise CorruptError("FLM-3", f"{lines_per_stream} of {n_lines} lines in a stream")
-    n_streams = -(-n_lines // lines_per_stream)
-    if n_streams > 1 and lines_per_stream * width < LEAST_STREAM:
-        raise CorruptError("FLM-3", f"streams of {lines_per_stream} x {width} weights")
+    n_streams = count_streams(n_lines, width, lines_per_stream, "FLM-3", "FLM-3")
     stream_bytes = cursor.varints(n_streams)
     cursor.end()
     mantissa_bits = 8 * head_bytes(frame.dtype) - 1 - exponent_bits

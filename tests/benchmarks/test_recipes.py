@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.networks import Digits
 from benchmarks.recipes import pqk, stereo, unlabelled
 from benchmarks.recipes.__main__ import main
 from benchmarks.recipes.table import sizes, summary
@@ -16,23 +16,11 @@ from benchmarks.shrink import subjects
 from cnnzip.prune import one_shot
 from cnnzip.tuning import FakeQuant, Mask, cross_entropy, fit, targets
 from cnnzip.tuning.parametrizations import find, kept_of, raw_of, weight_of
+from tests.benchmarks.tiny import build, few
 
 PQK = pqk.Settings(sparsity=0.8, steps=2, polish=1, epochs=1)
 STEREO = stereo.Settings(width=6, epochs=6, sparsities=(0.5, 0.8), steps=1, polish=1, tuning=1)
 UNLABELLED = unlabelled.Settings(sparsities=(0.8,), pretext=2, more=1, labels=10)
-
-
-def build():
-    layers = [nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()]
-    layers += [nn.MaxPool2d(2)]
-    layers += [nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96, 10))
-
-
-def few():
-    data = subjects.small_digits()
-    images, labels = data.train_images, data.train_labels
-    return Digits(images[:192], labels[:192], images[192:256], labels[192:256])
 
 
 def scene():
@@ -51,7 +39,7 @@ def scene():
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(subjects, "FOLDER", tmp_path)
-    recipe = subjects.Recipe(build, few, 4, 1e-2, "a tiny network")
+    recipe = subjects.Recipe(build, partial(few, 192), 4, 1e-2, "a tiny network")
     monkeypatch.setitem(subjects.RECIPES, "tiny", recipe)
     monkeypatch.setattr(stereo, "motorcycle", scene)
     for module, settings in ((pqk, PQK), (stereo, STEREO), (unlabelled, UNLABELLED)):
@@ -180,7 +168,7 @@ def test_stereo_prunes_quantizes_and_beats_a_constant():
 
 
 def test_four_views_differ_and_turn_back():
-    for images in (few().test_images[:3], torch.randn(3, 1, 40)):
+    for images in (few(192).test_images[:3], torch.randn(3, 1, 40)):
         views = [unlabelled.turned(images, view) for view in range(4)]
         assert torch.equal(views[0], images)
         pairs = [(i, j) for i in range(4) for j in range(i)]
@@ -190,7 +178,7 @@ def test_four_views_differ_and_turn_back():
 
 def test_no_label_is_read_by_what_is_trained_and_pruned_without_labels(monkeypatch):
     rows = list(unlabelled.rows("tiny", 0))
-    other = replace(few(), train_labels=few().train_labels.flip(0))
+    other = replace(few(192), train_labels=few(192).train_labels.flip(0))
     recipe = replace(subjects.RECIPES["tiny"], data=lambda: other)
     monkeypatch.setitem(subjects.RECIPES, "tiny", recipe)
     again = list(unlabelled.rows("tiny", 0))
@@ -200,7 +188,7 @@ def test_no_label_is_read_by_what_is_trained_and_pruned_without_labels(monkeypat
         assert row.pop("probe, %") != same.pop("probe, %")
         assert row == same
     assert rows[2]["accuracy, %"] > again[2]["accuracy, %"] + 20
-    model, images = build(), few().train_images
+    model, images = build(), few(192).train_images
     pruned = one_shot(
         model,
         0.5,
@@ -210,7 +198,7 @@ def test_no_label_is_read_by_what_is_trained_and_pruned_without_labels(monkeypat
     )
     assert sizes(pruned)["weights"] < sizes(model)["weights"]
     with pytest.raises(AssertionError):
-        unlabelled.which_view(model, (images, few().train_labels))
+        unlabelled.which_view(model, (images, few(192).train_labels))
 
 
 def test_masks_from_here_and_there_keep_as_many_weights_in_each_layer():

@@ -10,34 +10,22 @@ from torch import nn
 
 import cnnzip
 from benchmarks.demo_crepe import PITCH_BINS
-from benchmarks.networks import Digits, accuracy
+from benchmarks.networks import accuracy
 from benchmarks.shrink import crepe, extreme, protocol, quantizers, rows, subjects
 from benchmarks.shrink.__main__ import main
 from benchmarks.shrink.pareto import front
 from benchmarks.shrink.rows import Kept, Row
 from benchmarks.shrink.tables import Point, at, points, report
+from tests.benchmarks.tiny import build, few
 
 EXPERIMENTS = ("quantizers", "protocol", "extreme")
 ROW = Row("extreme", "tiny", 0, "m", {"rate": 2}, 97.0, 98.0, 0.1, 80, 9, 10, 400, 1.0, "x")
 
 
-def build():
-    layers = [nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()]
-    layers += [nn.MaxPool2d(2)]
-    layers += [nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96, 10))
-
-
-def few():
-    data = subjects.small_digits()
-    images, labels = data.train_images, data.train_labels
-    return Digits(images[:128], labels[:128], images[128:192], labels[128:192])
-
-
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(subjects, "FOLDER", tmp_path)
-    recipe = subjects.Recipe(build, few, 2, 1e-2, "a tiny network")
+    recipe = subjects.Recipe(build, partial(few, 128), 2, 1e-2, "a tiny network")
     monkeypatch.setitem(subjects.RECIPES, "tiny", recipe)
     methods = {
         name: (has_inputs, options, settings[:1])

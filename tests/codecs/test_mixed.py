@@ -215,7 +215,7 @@ def test_mixed_is_smaller_than_the_entropy_of_weights_that_depend_on_each_other(
 
 @COMPILED
 def test_streams_on_several_threads_equal_those_on_one(monkeypatch):
-    monkeypatch.setattr(mixed, "STREAM_WEIGHTS", 1 << 18)
+    monkeypatch.setattr("cnnzip.codecs.layout.STREAM_WEIGHTS", 1 << 18)
     monkeypatch.setattr(mixed, "layouts", lambda shape: [Layout(shape, 0)])
     array = sparse((1030, 600), 0.01, 5)
     before, found = cnnzip.get_num_threads(), []

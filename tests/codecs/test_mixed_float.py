@@ -81,7 +81,7 @@ def test_the_reference_reads_what_is_written(data):
 def test_streams_of_several_threads_are_put_together(monkeypatch):
     if numba.config.DISABLE_JIT:
         pytest.skip("minutes in plain Python")
-    monkeypatch.setattr(mixed_float, "STREAM_WEIGHTS", 1 << 18)
+    monkeypatch.setattr("cnnzip.codecs.layout.STREAM_WEIGHTS", 1 << 18)
     array = smooth((700, 800)).astype(np.float16)
     tensor = cnnzip.encode(array, "mixed-float")
     assert tensor.coded.starts.size == 4

@@ -6,10 +6,11 @@ import torch
 
 from benchmarks import networks
 from benchmarks.networks import accuracy, layer_weights, one_thread
+from benchmarks.shrink.subjects import small_digits
 from cnnzip.quantize import codebooks, rate_distortion, shorten
 from cnnzip.tuning import recalibrate_bn
 from cnnzip.tuning.log import file_bytes
-from tests.quantize.nets import small_digits, trained
+from tests.quantize.nets import trained
 
 SEEDS = range(3)
 PUBLISHED = {"rate": "entropy", "absorb": False, "repair": False}

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from benchmarks.networks import accuracy, layer_weights, one_thread
+from benchmarks.shrink.subjects import small_digits
 from cnnzip.errors import ArgumentError
 from cnnzip.quantize import codebooks, rate_distortion, sequential
 from cnnzip.tuning import Batches, bake, fit, recalibrate_bn
-from tests.quantize.nets import small_digits
 from tests.torch.nets import same_state
 
 PLAIN = {"rate": "entropy", "absorb": False, "repair": False}
